@@ -1,0 +1,1 @@
+"""mesogun: the runtime of a computer-controlled hair mesotherapy gun."""

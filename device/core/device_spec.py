@@ -1,0 +1,126 @@
+"""What one console is: its needle axis, its pump, its hard limits and its timings.
+
+Plain numbers from `config/device.toml`, already checked for type and unit by `device.controller.settings`; the
+rules between them are checked here so that a specification built by hand is held to them too.
+"""
+
+from dataclasses import dataclass
+
+from device.core.units import (
+    HalfIncrementsPerSecond,
+    Increments,
+    Micrometres,
+    MicrometresPerSecond,
+    MicrometresPerSecond2,
+    Nanolitres,
+    NanolitresPerSecond,
+    Nanoseconds,
+    Steps,
+    steps_within,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AxisSpec:
+    """The needle axis. `clearance_um` is the needle's way from home to the skin's surface in the nosepiece."""
+
+    steps_per_mm: int
+    clearance_um: Micrometres
+    travel_um: Micrometres
+    fastest_um_s: MicrometresPerSecond
+    acceleration_um_s2: MicrometresPerSecond2
+    homing_um_s: MicrometresPerSecond
+
+    def steps_to(self, depth_um: Micrometres) -> Steps:
+        """Return the position of the needle tip at `depth_um` below the skin, rounded to the shallower step."""
+        return steps_within(Micrometres(self.clearance_um + depth_um), steps_per_mm=self.steps_per_mm)
+
+    @property
+    def travel_steps(self) -> Steps:
+        """The farthest position the axis can reach."""
+        return steps_within(self.travel_um, steps_per_mm=self.steps_per_mm)
+
+    @property
+    def shortest_step_ns(self) -> Nanoseconds:
+        """The least time between two steps: that of the fastest speed, rounded up."""
+        return Nanoseconds(-(-1_000_000_000_000 // (self.fastest_um_s * self.steps_per_mm)))
+
+
+@dataclass(frozen=True, slots=True)
+class PumpSpec:
+    """The pump's plunger drive. Speeds in half-increments/s as its v, V and c take them.
+
+    `stroke_half_increments` is the full stroke in those speed units (6000 for an XCalibur: 3000 increments),
+    `stroke_increments` the full stroke in position units (24000 in fine positioning, `N1`).
+    `slope` is the pump's L: acceleration in units of 2500 half-increments/s2.
+    `gate_latency_ns` is the longest time from a gate line going low to the plunger's first movement.
+    `phase_feedback` says whether the pump's output 1 is wired back to the real-time process; without it a phase's
+    end is only assumed from time, a weaker mode.
+    """
+
+    stroke_increments: Increments
+    stroke_half_increments: int
+    start_speed: HalfIncrementsPerSecond
+    fastest_speed: HalfIncrementsPerSecond
+    cutoff_speed: HalfIncrementsPerSecond
+    slope: int
+    refill_speed: HalfIncrementsPerSecond
+    program_bytes: int
+    gate_latency_ns: Nanoseconds
+    phase_feedback: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HardLimits:
+    """What no profile, serum or operator may exceed on this console."""
+
+    shot_nl: Nanolitres
+    session_nl: Nanolitres
+    session_shots: int
+    least_interval_ns: Nanoseconds
+    fastest_nl_s: NanolitresPerSecond
+    depth_um: Micrometres
+    magazine_shots: int
+    prime_nl: Nanolitres
+    prime_ns: Nanoseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Deadlines of the supervision and the scan.
+
+    `permit_ns`: how long the controller's permit lasts without renewal. `silence_ns`: how long the real-time
+    process may be silent before it is killed. `discrepancy_ns`: how long two channels of one switch may differ.
+    `lockout_ns`: how long a released trigger must stay released before it can press again. `late_limit_ns`: a step
+    later than this ends the shot. `phase_wait_ns`: how long the needle waits for a phase that should have ended.
+    """
+
+    permit_ns: Nanoseconds
+    silence_ns: Nanoseconds
+    discrepancy_ns: Nanoseconds
+    lockout_ns: Nanoseconds
+    late_limit_ns: Nanoseconds
+    phase_wait_ns: Nanoseconds
+    idle_scan_ns: Nanoseconds
+    armed_scan_ns: Nanoseconds
+    spin_ns: Nanoseconds
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """One console."""
+
+    site: str
+    device: str
+    axis: AxisSpec
+    pump: PumpSpec
+    limits: HardLimits
+    timing: Timing
+
+    def __post_init__(self) -> None:
+        """Check the rules between the parts; raises ValueError naming them."""
+        if self.limits.depth_um + self.axis.clearance_um > self.axis.travel_um:
+            raise ValueError("limits.depth_mm + needle.clearance_mm must be at most needle.travel_mm")
+        if self.timing.permit_ns > 40_000_000 or self.timing.silence_ns > 40_000_000:
+            # 50 ms to a safe gun (invariant I5) less one scan and the needle's braking.
+            raise ValueError("timing.permit_ms and timing.silence_ms must be at most 40 ms")

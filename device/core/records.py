@@ -1,0 +1,248 @@
+"""The journal's records: everything that the ledger, the auditor and the dashboards are told.
+
+Owns the record types and their JSON bodies (whole numbers with the unit in the name, no nesting but a list where a
+magazine needs one). Sequence number, time, boot and hashes are the journal's, not the record's. A type's name and
+its fields never change meaning; fields are only added, with a default.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import ClassVar, TypeAlias
+
+from device.core.faults import Fault
+from device.core.magazine import Outcome, Purpose
+
+Json: TypeAlias = str | int | bool | list["Json"] | dict[str, "Json"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """The controller started. `configuration_sha256` covers every file it read."""
+
+    KIND: ClassVar[str] = "booted"
+    version: str
+    configuration_sha256: str
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTaken:
+    """A command from the control socket, by whom, and whether it was accepted; `reason` is empty or why not."""
+
+    KIND: ClassVar[str] = "command"
+    command: str
+    uid: int
+    pid: int
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """A session began. The digests cover the files' content, so that a change in them is seen after a restart."""
+
+    KIND: ClassVar[str] = "session_started"
+    session_id: str
+    profile: str
+    profile_sha256: str
+    serum: str
+    serum_sha256: str
+    syringe: str
+    syringe_sha256: str
+    patient: str
+    weight_g: int | None
+    regions: list[str]
+    region_points: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """A session ended, with its booked totals."""
+
+    KIND: ClassVar[str] = "session_ended"
+    session_id: str
+    reason: str
+    shots: int
+    volume_nl: int
+
+
+@dataclass(frozen=True, slots=True)
+class MagazineIntent:
+    """Written before anything is loaded: what may now be given, as absolute plunger targets.
+
+    `phases` and `targets` run over all shots' moves, `moves_per_shot` each; `doses_nl` and `carries` are per shot.
+    """
+
+    KIND: ClassVar[str] = "magazine_intent"
+    magazine_id: int
+    purpose: str
+    session_id: str
+    region: str
+    first_shot: int
+    start: int
+    low_water: int
+    carry_before: int
+    moves_per_shot: int
+    phases: list[str]
+    targets: list[int]
+    doses_nl: list[int]
+    carries: list[int]
+
+    @property
+    def purpose_of(self) -> Purpose:
+        """Return the purpose as its enumeration."""
+        return Purpose(self.purpose)
+
+
+@dataclass(frozen=True, slots=True)
+class ShotGiven:
+    """One shot's outcome. Volumes are what is booked; `*_us` timings are the real-time process's own, -1 unknown.
+
+    `press_to_step_us`: upper bound from the trigger press (counted from the scan before the one that saw it) to the
+    first step. `step_late_us_*`: how late steps were against their deadlines.
+    """
+
+    KIND: ClassVar[str] = "shot"
+    session_id: str
+    magazine_id: int
+    shot: int
+    region: str
+    outcome: str
+    reason: str
+    mode: str
+    planned_nl: int
+    booked_nl: int
+    entry_nl: int
+    dwell_nl: int
+    exit_nl: int
+    depth_um: int
+    press_to_step_us: int
+    step_late_us_p50: int
+    step_late_us_p99: int
+    step_late_us_max: int
+    entry_us: int
+    dwell_us: int
+    exit_us: int
+    stroke_us: int
+
+    @property
+    def outcome_of(self) -> Outcome:
+        """Return the outcome as its enumeration."""
+        return Outcome(self.outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class MagazineSettled:
+    """Closes an intent: where the plunger stands, how far the session is booked, what remainder is carried.
+
+    `given` is in increments for this magazine; `certain` is False when the most was booked for want of a position
+    (`position` is then the last intent's worst case).
+    """
+
+    KIND: ClassVar[str] = "magazine_settled"
+    magazine_id: int
+    purpose: str
+    session_id: str
+    reason: str
+    position: int
+    low_water: int
+    given: int
+    given_nl: int
+    shots: int
+    carry: int
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refilled:
+    """The plunger drew from the vial (valve to the vial, nothing given)."""
+
+    KIND: ClassVar[str] = "refilled"
+    from_position: int
+    position: int
+    volume_nl: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlungerHomed:
+    """The plunger was driven to the top without a patient; what it expelled is waste."""
+
+    KIND: ClassVar[str] = "plunger_homed"
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRaised:
+    """A fault occurred; `code` stands in the catalogue."""
+
+    KIND: ClassVar[str] = "fault_raised"
+    code: int
+    name: str
+    priority: str
+    latched: bool
+    detail: str
+    session_id: str
+
+    @property
+    def fault(self) -> Fault:
+        """Return the fault as its enumeration."""
+        return Fault(self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultsCleared:
+    """An operator cleared all latched faults; `codes` are those."""
+
+    KIND: ClassVar[str] = "faults_cleared"
+    codes: list[int]
+    uid: int
+
+
+Record: TypeAlias = (
+    Booted
+    | CommandTaken
+    | SessionStarted
+    | SessionEnded
+    | MagazineIntent
+    | ShotGiven
+    | MagazineSettled
+    | Refilled
+    | PlungerHomed
+    | FaultRaised
+    | FaultsCleared
+)
+
+KINDS: dict[str, type[Record]] = {
+    kind.KIND: kind
+    for kind in (
+        Booted,
+        CommandTaken,
+        SessionStarted,
+        SessionEnded,
+        MagazineIntent,
+        ShotGiven,
+        MagazineSettled,
+        Refilled,
+        PlungerHomed,
+        FaultRaised,
+        FaultsCleared,
+    )
+}
+
+
+def to_body(record: Record) -> dict[str, Json]:
+    """Return the record's JSON body."""
+    return asdict(record)
+
+
+def from_body(kind: str, body: dict[str, Json]) -> Record:
+    """Rebuild a record. Raises ValueError for an unknown kind, a missing or an unknown field."""
+    record_type = KINDS.get(kind)
+    if record_type is None:
+        raise ValueError(f"unknown record kind {kind!r}")
+    names = {field.name for field in fields(record_type)}
+    if unknown := sorted(set(body) - names):
+        raise ValueError(f"record {kind!r} has unknown fields {unknown}")
+    try:
+        return record_type(**body)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ValueError(f"record {kind!r}: {error}") from error

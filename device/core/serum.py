@@ -1,0 +1,28 @@
+"""A serum: what is injected, with its ingredients and the limits a clinic sets on them."""
+
+from dataclasses import dataclass
+
+from device.core.units import Micrograms, Nanolitres
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredient:
+    """One ingredient: concentration in micrograms per millilitre; limits per session, None where there is none."""
+
+    name: str
+    concentration_ug_per_ml: int
+    most_ug: Micrograms | None
+    most_ug_per_kg: Micrograms | None
+
+    def mass_in(self, volume_nl: Nanolitres) -> Micrograms:
+        """Return the mass in `volume_nl`, rounded up: a limit never sees less than is there."""
+        return Micrograms(-(-volume_nl * self.concentration_ug_per_ml // 1_000_000))
+
+
+@dataclass(frozen=True, slots=True)
+class Serum:
+    """What is in the vial, and how much of it."""
+
+    name: str
+    ingredients: tuple[Ingredient, ...]
+    vial_nl: Nanolitres

@@ -1,0 +1,1 @@
+"""The scan loop process: trigger, stop, needle and gate lines. Imports no asyncio and parses no text."""

@@ -1,0 +1,1 @@
+"""Ports and the concrete drivers behind them: GPIO, pump, simulator."""

@@ -1,0 +1,1 @@
+"""gpiozero drivers for every line of the console."""

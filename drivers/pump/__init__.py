@@ -1,0 +1,1 @@
+"""Pump dialects: codecs and sessions without I/O, the serial line, one driver per dialect."""
