@@ -10,7 +10,20 @@ from typing import Protocol
 
 from device.core.faults import Fault
 from device.core.magazine import PumpProgram
+from device.core.realtime_messages import Inputs
 from device.core.units import Increments
+
+__all__ = [
+    "DriverError",
+    "GateLevels",
+    "IndicatorsPort",
+    "Inputs",
+    "Light",
+    "LineMap",
+    "PumpPort",
+    "PumpStatus",
+    "Sound",
+]
 
 
 class DriverError(Exception):
@@ -24,7 +37,7 @@ class DriverError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PumpStatus:
-    """The answer to a status query: `ready` is no move and no program under way; `error` is the pump's number, 0 none."""
+    """The answer to a status query: `ready` is no move and no program under way; `error` is its number or 0."""
 
     ready: bool
     error: int
@@ -111,19 +124,6 @@ class IndicatorsPort(Protocol):
 
     def close(self) -> None:
         """Switch both off and release the lines."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """One reading of the real-time inputs, as meanings: True is pressed, home, touching, level 1."""
-
-    trigger_a: bool
-    trigger_b: bool
-    stop_a: bool
-    stop_b: bool
-    home: bool
-    contact: bool
-    phase: bool
 
 
 @dataclass(frozen=True, slots=True)

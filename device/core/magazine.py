@@ -57,11 +57,10 @@ class PlannedShot:
 class StrokeProgram:
     """The needle's part of a shot, with the places where gates open.
 
-    Inward to `depth` steps, dwell, outward to home. `entry_open`: inward position at which the entry gate opens.
-    `exit_done`: outward position by which the exit phase must have ended. None: that phase has no dose.
-    `dwell_dose`: whether the dwell has a phase of its own. `suck_back_ns`: time allowed for the suck-back at home.
-    `entry_ns`, `exit_ns`: planned duration of the pump's moves (used without phase feedback).
-    A prime has `depth` 0: it is released at home, as an entry phase.
+    Inward to `depth` steps, dwell, outward to home. `entry_open`: inward position at which the entry gate opens; the
+    entry dose ends before the dwell begins. `exit_done`: outward position by which the exit dose has ended. None: that
+    phase has no dose. `dwell_dose`: whether the dwell has a dose of its own. `suck_back_ns`: time for the suck-back at
+    home. A prime has `depth` 0 and `prime_ns`, the time of its one move, released at home.
     """
 
     depth: Steps
@@ -71,11 +70,16 @@ class StrokeProgram:
     acceleration_um_s2: MicrometresPerSecond2
     dwell_ns: Nanoseconds
     entry_open: Steps | None
-    entry_ns: Nanoseconds
     dwell_dose: bool
     exit_done: Steps | None
-    exit_ns: Nanoseconds
     suck_back_ns: Nanoseconds | None
+    prime_ns: Nanoseconds | None
+
+    @property
+    def moves(self) -> int:
+        """How many gated moves one shot has."""
+        parts = (self.entry_open, self.dwell_dose or None, self.exit_done, self.suck_back_ns, self.prime_ns)
+        return sum(part is not None for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +114,7 @@ class PumpProgram:
 class Magazine:
     """1..n authorised shots of one session (or one prime), from plunger position `start`.
 
-    `given_before` is the number of increments already booked in the session, so that volumes over a session add up
-    exactly. `low_water` is the plunger's lowest position before this magazine: it lies under `start` by a
+    `low_water` is the plunger's lowest position before this magazine: it lies under `start` by a
     suck-back that this magazine's first move repays.
     """
 

@@ -171,6 +171,15 @@ class PlungerHomed:
 
 
 @dataclass(frozen=True, slots=True)
+class PressRefused:
+    """The trigger was pressed and nothing fired; `reason` says why."""
+
+    KIND: ClassVar[str] = "press_refused"
+    session_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class FaultRaised:
     """A fault occurred; `code` stands in the catalogue."""
 
@@ -207,6 +216,7 @@ Record: TypeAlias = (
     | MagazineSettled
     | Refilled
     | PlungerHomed
+    | PressRefused
     | FaultRaised
     | FaultsCleared
 )
@@ -223,6 +233,7 @@ KINDS: dict[str, type[Record]] = {
         MagazineSettled,
         Refilled,
         PlungerHomed,
+        PressRefused,
         FaultRaised,
         FaultsCleared,
     )

@@ -28,3 +28,8 @@ class Syringe:
     def volume_of(self, increments: Increments) -> Nanolitres:
         """Return the volume of `increments`, rounded up."""
         return volume_of(increments, stroke_nl=self.stroke_nl, stroke_increments=self.stroke_increments)
+
+    @property
+    def volume_of_one(self) -> Nanolitres:
+        """The volume of one increment, rounded up."""
+        return self.volume_of(Increments(1))

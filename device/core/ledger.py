@@ -1,0 +1,113 @@
+"""The ledger: what the journal's records add up to. A pure fold; the same at run time and after a restart.
+
+Nothing else in the controller keeps a total: limits read them here, the demo and `status` show them from here.
+"""
+
+from dataclasses import dataclass, replace
+
+from device.core.magazine import Purpose
+from device.core.records import (
+    FaultRaised,
+    FaultsCleared,
+    MagazineIntent,
+    MagazineSettled,
+    PlungerHomed,
+    Record,
+    Refilled,
+    SessionEnded,
+    SessionStarted,
+    ShotGiven,
+)
+from device.core.units import Increments, Nanolitres
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTotals:
+    """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial."""
+
+    started: SessionStarted
+    shots: int = 0
+    increments: int = 0
+    volume_nl: int = 0
+    drawn_nl: int = 0
+    primed_nl: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Totals after all records so far.
+
+    `position`, `low_water` and `carry` are the plunger's after the last settled magazine, refill or homing; None and
+    0 before the first. `open_intent` has no outcome yet. `faults` are the latched ones that nobody cleared.
+    """
+
+    session: SessionTotals | None = None
+    open_intent: MagazineIntent | None = None
+    position: int | None = None
+    low_water: int = 0
+    carry: int = 0
+    magazines: int = 0
+    sessions: int = 0
+    shots: int = 0
+    faults: tuple[int, ...] = ()
+
+
+def apply(ledger: Ledger, record: Record) -> Ledger:
+    """Return the ledger after `record`."""
+    match record:
+        case SessionStarted():
+            return replace(ledger, session=SessionTotals(record), sessions=ledger.sessions + 1, carry=0)
+        case SessionEnded():
+            return replace(ledger, session=None)
+        case MagazineIntent():
+            return replace(ledger, open_intent=record, magazines=max(ledger.magazines, record.magazine_id))
+        case MagazineSettled():
+            return _settled(ledger, record)
+        case ShotGiven():
+            return replace(ledger, shots=ledger.shots + 1)
+        case Refilled():
+            # What was sucked back into the needle is still missing there after a refill.
+            owed = (ledger.position - ledger.low_water) if ledger.position is not None else 0
+            session = ledger.session
+            if session is not None:
+                session = replace(session, drawn_nl=session.drawn_nl + record.volume_nl)
+            return replace(ledger, session=session, position=record.position, low_water=record.position - owed)
+        case PlungerHomed():
+            return replace(ledger, position=record.position, low_water=record.position)
+        case FaultRaised() if record.latched:
+            return replace(ledger, faults=(*(code for code in ledger.faults if code != record.code), record.code))
+        case FaultsCleared():
+            return replace(ledger, faults=())
+        case _:
+            return ledger
+
+
+def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
+    session = ledger.session
+    if session is not None and record.purpose == Purpose.PRIME.value:
+        session = replace(session, primed_nl=session.primed_nl + record.given_nl)
+    elif session is not None:
+        session = replace(
+            session,
+            shots=session.shots + record.shots,
+            increments=session.increments + record.given,
+            volume_nl=session.volume_nl + record.given_nl,
+        )
+    return replace(
+        ledger,
+        session=session,
+        open_intent=None,
+        position=record.position,
+        low_water=record.low_water,
+        carry=record.carry,
+    )
+
+
+def booked_nl(ledger: Ledger) -> Nanolitres:
+    """Return the session's booked volume; 0 without a session."""
+    return Nanolitres(ledger.session.volume_nl if ledger.session is not None else 0)
+
+
+def plunger_position(ledger: Ledger) -> Increments | None:
+    """Return where the plunger should stand; None before the first known position."""
+    return None if ledger.position is None else Increments(ledger.position)

@@ -1,0 +1,113 @@
+"""The limits: every reason to refuse a shot, all at once.
+
+Pure checks of one wished shot against the console's hard limits, the profile, the syringe, the serum's ingredients
+and the totals already booked. The pump driver holds the plunger to its own ceiling besides (`drivers.pump`): this
+module is never the only guard.
+"""
+
+from dataclasses import dataclass
+
+from device.core.device_spec import HardLimits
+from device.core.profile import Profile
+from device.core.serum import Ingredient, Serum
+from device.core.syringe import Syringe
+from device.core.units import Micrograms, Nanolitres
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One reason: a stable `code` for programs, a sentence with figures and a remedy for people."""
+
+    code: str
+    message: str
+
+
+def ul(volume_nl: int) -> str:
+    """Return a volume for people, in microlitres."""
+    return f"{volume_nl / 1000:.3f}".rstrip("0").rstrip(".") + " uL"
+
+
+def profile_refusals(profile: Profile, *, limits: HardLimits, syringe: Syringe) -> tuple[Refusal, ...]:
+    """Return why no shot of `profile` may be given on this console with this syringe; empty when one may."""
+    found: list[Refusal] = []
+    # One increment more than the dose: the carried remainder may add it to a single shot.
+    most_nl = syringe.volume_of(syringe.increments_within(profile.dose_nl)) + syringe.volume_of_one
+    if most_nl > limits.shot_nl:
+        found.append(
+            Refusal("shot_volume", f"the shot of {ul(profile.dose_nl)} may exceed limits.shot_ul {ul(limits.shot_nl)}")
+        )
+    if profile.dose_nl < syringe.smallest_dose_nl:
+        found.append(
+            Refusal(
+                "smallest_dose",
+                f"the dose of {ul(profile.dose_nl)} is under the smallest of syringe {syringe.name}, "
+                f"{ul(syringe.smallest_dose_nl)}: raise dose_ul or take a smaller syringe",
+            )
+        )
+    if profile.depth_um > limits.depth_um:
+        found.append(
+            Refusal("depth", f"depth {profile.depth_um / 1000} mm exceeds limits.depth_mm {limits.depth_um / 1000}")
+        )
+    if profile.interval_ns < limits.least_interval_ns:
+        found.append(
+            Refusal(
+                "interval",
+                f"interval {profile.interval_ns / 1e6:g} ms is under limits.least_interval_ms "
+                f"{limits.least_interval_ns / 1e6:g}",
+            )
+        )
+    return tuple(found)
+
+
+def ingredient_limit(ingredient: Ingredient, weight_g: int | None) -> Micrograms | None:
+    """Return the most of an ingredient in a session, rounded down; None where it has no limit."""
+    bounds = [ingredient.most_ug] if ingredient.most_ug is not None else []
+    if ingredient.most_ug_per_kg is not None and weight_g is not None:
+        bounds.append(Micrograms(ingredient.most_ug_per_kg * weight_g // 1000))
+    return min(bounds) if bounds else None
+
+
+def serum_refusals(serum: Serum, *, weight_g: int | None) -> tuple[Refusal, ...]:
+    """Return why no session may start with `serum`: a limit per kilogram needs the patient's weight."""
+    return tuple(
+        Refusal("weight", f"{ingredient.name} in {serum.name} has a limit per kilogram: give --weight-kg")
+        for ingredient in serum.ingredients
+        if ingredient.most_ug_per_kg is not None and weight_g is None
+    )
+
+
+def shot_refusals(
+    *,
+    profile: Profile,
+    limits: HardLimits,
+    serum: Serum,
+    weight_g: int | None,
+    booked_nl: Nanolitres,
+    booked_shots: int,
+    dose_nl: Nanolitres,
+    planned_shots: int,
+) -> tuple[Refusal, ...]:
+    """Return why a next shot of `dose_nl` may not be given after `booked_nl` in `booked_shots`; empty when it may."""
+    found: list[Refusal] = []
+    total_nl = Nanolitres(booked_nl + dose_nl)
+    for name, most_nl in (("limits.session_ml", limits.session_nl), ("session_volume_ml", profile.session_volume_nl)):
+        if total_nl > most_nl:
+            found.append(
+                Refusal("session_volume", f"{ul(booked_nl)} given and {ul(dose_nl)} more exceed {name}, {ul(most_nl)}")
+            )
+    for name, most in (("limits.session_shots", limits.session_shots), ("session_shots", profile.session_shots)):
+        if booked_shots + 1 > most:
+            found.append(Refusal("session_shots", f"{booked_shots} shots given: {name} is {most}"))
+    if planned_shots and booked_shots + 1 > planned_shots:
+        found.append(Refusal("points_done", f"all {planned_shots} planned points are treated: stop the session"))
+    for ingredient in serum.ingredients:
+        most_ug = ingredient_limit(ingredient, weight_g)
+        if most_ug is not None and ingredient.mass_in(total_nl) > most_ug:
+            found.append(
+                Refusal(
+                    "ingredient",
+                    f"{ingredient.name} would reach {ingredient.mass_in(total_nl) / 1000:g} mg of at most "
+                    f"{most_ug / 1000:g} mg",
+                )
+            )
+    return tuple(found)

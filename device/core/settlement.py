@@ -1,0 +1,155 @@
+"""What came of a magazine, from absolute plunger positions and what the real-time process saw.
+
+Pure and repeatable: settling twice gives the same answer. Of all histories that fit what is known, the one that gave
+the most is booked; when none fits, or the position is unknown, the most that can have been given is booked and the
+result is uncertain.
+"""
+
+from dataclasses import dataclass
+
+from device.core.magazine import Outcome, Purpose
+from device.core.profile import Phase
+from device.core.records import MagazineIntent
+from device.core.units import Increments
+
+POSITION_TOLERANCE = 2
+"""Increments by which the read-back may differ from a target that was reached: the encoder's own resolution."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShotSettlement:
+    """One shot's increments by phase, whether any of its moves ran, and what it comes to."""
+
+    index: int
+    given: dict[Phase, Increments]
+    outcome: Outcome
+    touched: bool
+
+    @property
+    def total(self) -> Increments:
+        """All increments given in this shot."""
+        return Increments(sum(self.given.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A whole magazine settled: the plunger's place afterwards, the carried remainder, and each shot."""
+
+    position: Increments
+    low_water: Increments
+    carry: int
+    given: Increments
+    certain: bool
+    shots: tuple[ShotSettlement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the real-time process counted over the magazine: gates opened, ends of moves reported."""
+
+    opened: int
+    done: int
+
+
+def settle(intent: MagazineIntent, *, position: Increments | None, seen: Seen | None) -> Settlement:
+    """Settle `intent`. `position` is the pump's read-back, None if it is lost; `seen` is None after a restart."""
+    targets = intent.targets
+    fewest, most = (seen.done, seen.opened) if seen is not None else (0, len(targets))
+    if position is not None:
+        best = _most_given(intent, position, fewest, most)
+        if best is not None:
+            return _settlement(intent, complete=best[0], end=best[1], position=position, certain=True)
+    # Nothing fits: the most is what the opened gates allow, or what the position says if that is even more.
+    worst = _low_waters(intent)[most]
+    if position is not None:
+        worst = min(worst, int(position))
+    complete = most
+    return _settlement(
+        intent,
+        complete=complete,
+        end=Increments(max(0, worst)),
+        position=position if position is not None else Increments(targets[most - 1] if most else intent.start),
+        certain=False,
+    )
+
+
+def _low_waters(intent: MagazineIntent) -> list[int]:
+    """Return the lowest plunger position after 0, 1, ... moves."""
+    lows = [intent.low_water]
+    for target in intent.targets:
+        lows.append(min(lows[-1], target))
+    return lows
+
+
+def _most_given(intent: MagazineIntent, position: Increments, fewest: int, most: int) -> tuple[int, Increments] | None:
+    """Return (complete moves, lowest position) of the fitting history that gave the most; None if none fits."""
+    places = [intent.start, *intent.targets]
+    lows = _low_waters(intent)
+    found: list[tuple[int, int]] = []
+    for complete in range(fewest, most + 1):
+        if abs(position - places[complete]) <= POSITION_TOLERANCE:
+            found.append((lows[complete], complete))
+        if complete < most:
+            low, high = sorted((places[complete], places[complete + 1]))
+            if low < position < high:
+                found.append((min(lows[complete], int(position)), complete))
+    if not found:
+        return None
+    # The lowest plunger gave the most; among equals more moves are complete.
+    low, complete = min(found, key=lambda item: (item[0], -item[1]))
+    return complete, Increments(low)
+
+
+def _settlement(
+    intent: MagazineIntent, *, complete: int, end: Increments, position: Increments, certain: bool
+) -> Settlement:
+    low = intent.low_water
+    carry = intent.carry_before
+    shots: list[ShotSettlement] = []
+    per_shot = intent.moves_per_shot
+    for index in range(len(intent.doses_nl)):
+        given: dict[Phase, Increments] = {}
+        dosing_done = True
+        for move in range(index * per_shot, (index + 1) * per_shot):
+            phase = Phase(intent.phases[move])
+            if phase is Phase.SUCK_BACK:
+                continue
+            reached = max(intent.targets[move], end) if move >= complete else intent.targets[move]
+            if not certain:
+                reached = max(intent.targets[move], end)
+            given[phase] = Increments(max(0, low - reached))
+            low = min(low, reached)
+            dosing_done = dosing_done and reached <= intent.targets[move]
+        touched = complete > index * per_shot or any(given.values())
+        if dosing_done:
+            carry = intent.carries[index]
+        outcome = Outcome.DELIVERED if dosing_done else Outcome.PARTIAL
+        shots.append(
+            ShotSettlement(index=index, given=given, outcome=outcome if certain else Outcome.UNCERTAIN, touched=touched)
+        )
+    low = min(low, end)
+    total = Increments(intent.low_water - low)
+    if (beyond := total - sum(shot.total for shot in shots)) > 0:
+        # The plunger is deeper than any target: the excess is booked on the last shot that moved.
+        _book_excess(shots, beyond)
+    return Settlement(
+        position=position,
+        low_water=Increments(low),
+        carry=carry,
+        given=total,
+        certain=certain,
+        shots=tuple(shots),
+    )
+
+
+def _book_excess(shots: list[ShotSettlement], beyond: int) -> None:
+    last = next((place for place in reversed(range(len(shots))) if shots[place].touched), len(shots) - 1)
+    shot = shots[last]
+    phase = next(reversed(shot.given)) if shot.given else Phase.ENTRY
+    given = {**shot.given, phase: Increments(shot.given.get(phase, 0) + beyond)}
+    shots[last] = ShotSettlement(index=shot.index, given=given, outcome=shot.outcome, touched=True)
+
+
+def is_prime(intent: MagazineIntent) -> bool:
+    """Whether the magazine went into the air."""
+    return intent.purpose_of is Purpose.PRIME
