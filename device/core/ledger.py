@@ -11,6 +11,7 @@ from device.core.records import (
     FaultsCleared,
     MagazineIntent,
     MagazineSettled,
+    PlungerFound,
     PlungerHomed,
     Record,
     Refilled,
@@ -74,6 +75,9 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
             return replace(ledger, session=session, position=record.position, low_water=record.position - owed)
         case PlungerHomed():
             return replace(ledger, position=record.position, low_water=record.position)
+        case PlungerFound():
+            owed = max(0, record.expected - ledger.low_water)
+            return replace(ledger, position=record.position, low_water=record.position - owed)
         case FaultRaised() if record.latched:
             return replace(ledger, faults=(*(code for code in ledger.faults if code != record.code), record.code))
         case FaultsCleared():

@@ -171,6 +171,15 @@ class PlungerHomed:
 
 
 @dataclass(frozen=True, slots=True)
+class PlungerFound:
+    """At a self-test the plunger stood elsewhere than booked (an interrupted refill, or moved by hand)."""
+
+    KIND: ClassVar[str] = "plunger_found"
+    expected: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class PressRefused:
     """The trigger was pressed and nothing fired; `reason` says why."""
 
@@ -216,6 +225,7 @@ Record: TypeAlias = (
     | MagazineSettled
     | Refilled
     | PlungerHomed
+    | PlungerFound
     | PressRefused
     | FaultRaised
     | FaultsCleared
@@ -233,6 +243,7 @@ KINDS: dict[str, type[Record]] = {
         MagazineSettled,
         Refilled,
         PlungerHomed,
+        PlungerFound,
         PressRefused,
         FaultRaised,
         FaultsCleared,

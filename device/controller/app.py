@@ -1,0 +1,421 @@
+"""The controller's composition root: checks what it is given, wires the drivers to the loop, runs until told to end.
+
+The one place of this process that names concrete drivers. Whatever is wrong at start is one clear line
+(`StartRefused`) before anything was changed. `simulated` chooses pins and pump together: they cannot be mixed.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from gpiozero.pins import Factory
+
+from device.controller.control_socket import (
+    Arguments,
+    CommandRefused,
+    ControlSocket,
+    HomeArguments,
+    PrimeArguments,
+    SessionStartArguments,
+    SocketInUse,
+)
+from device.controller.journal import Journal
+from device.controller.live import LiveFile, fault_list, refusals, snapshot
+from device.controller.loop import ControllerLoop
+from device.controller.realtime_child import RealtimeChild
+from device.controller.watchdog import Watchdog
+from device.core.console import Console
+from device.core.events import (
+    ArmRequested,
+    Command,
+    DisarmRequested,
+    FaultClearRequested,
+    HomeRequested,
+    PrimeRequested,
+    Request,
+    SessionStartRequested,
+    SessionStopRequested,
+    ShutdownRequested,
+    Started,
+)
+from device.core.ledger import Ledger, apply
+from device.core.records import Booted, SessionStarted
+from device.core.session import Region, Session
+from device.core.shot_plan import PlanRefused, plan_stroke
+from device.core.units import Increments, Nanolitres, increments_within
+from device.journal_reader import JournalDamagedError, JournalUnavailableError
+from device.realtime.scheduling import become_realtime
+from device.settings import Configuration, Loaded
+from drivers.gpio.indicators import Indicators
+from drivers.gpio.pin_factory import PinFactoryError, open_lgpio_factory
+from drivers.ports import DriverError
+from drivers.pump.cavro import CavroPump
+from drivers.pump.cavro_program import PumpCeiling
+from drivers.pump.serial_line import SerialLine
+
+log = logging.getLogger(__name__)
+
+PRIORITY: Final = 10
+"""SCHED_FIFO priority of the controller: the permit must not wait for other programs; far below the strokes' 50."""
+
+JOURNAL_PAGE: Final = 500
+"""Entries read at a time while the ledger is computed at start."""
+
+
+class StartRefused(Exception):
+    """The controller cannot start: one line that says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """The simulated console to run against: the world's file and the pump's port."""
+
+    world: Path
+    port: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `mesogun run` was told. `simulation` is None on a real console."""
+
+    configuration: Configuration
+    state_dir: Path
+    socket: Path
+    simulation: Simulation | None
+
+
+def run_controller(options: RunOptions) -> None:
+    """Run until SIGTERM or SIGINT. Raises StartRefused when it cannot start."""
+    asyncio.run(_run(options))
+
+
+async def _run(options: RunOptions) -> None:
+    async with AsyncExitStack() as stack:
+        controller = await _compose(options, stack)
+        await controller.run()
+
+
+def lock_state(directory: Path) -> int:
+    """Take the state directory for this process; returns the lock's descriptor. Raises StartRefused."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise StartRefused(f"state directory {directory}: {error.strerror}; choose another --state") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StartRefused(
+            f"state directory {directory}: another controller works there; stop it or choose another --state"
+        ) from error
+    return descriptor
+
+
+async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
+    configuration = options.configuration
+    descriptor = lock_state(options.state_dir)
+    stack.callback(os.close, descriptor)
+    boot_id = str(uuid.uuid4())
+    try:
+        journal = Journal.open(options.state_dir / "journal.sqlite", boot_id=boot_id, wall_clock_ms=wall_clock_ms)
+    except (JournalDamagedError, JournalUnavailableError) as error:
+        raise StartRefused(str(error)) from error
+    writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+    stack.callback(journal.close)
+    stack.callback(writer.shutdown)
+    ledger = _ledger(journal, simulated=options.simulation is not None)
+    for refused in become_realtime(priority=PRIORITY, lock_memory=False):
+        log.warning("not granted: %s", refused)
+    line = _open_line(options)
+    pump = CavroPump(
+        line,
+        address=configuration.serial.address,
+        spec=configuration.device.pump,
+        ceiling=pump_ceiling(configuration),
+    )
+    stack.push_async_callback(pump.close)
+    indicators = Indicators(_pin_factory(options), configuration.lines)
+    stack.callback(indicators.close)
+    console = Console(spec=configuration.device, ledger=ledger, session=_restored(ledger, configuration))
+    controller = Controller(options, boot_id=boot_id, console=console)
+    child = RealtimeChild(
+        pins=_pins(options), lines=configuration.lines, spec=configuration.device, post=controller.post
+    )
+    stack.push_async_callback(child.close)
+    controller.loop = ControllerLoop(
+        console,
+        pump=pump,
+        realtime=child,
+        journal=journal,
+        indicators=indicators,
+        answered=controller.answered,
+        changed=controller.changed,
+        writer=writer,
+    )
+    control = ControlSocket(options.socket, controller.take)
+    try:
+        await control.open()
+    except SocketInUse as error:
+        raise StartRefused(str(error)) from error
+    stack.push_async_callback(control.close)
+    try:
+        await child.start()
+    except (OSError, TimeoutError) as error:
+        raise StartRefused(f"real-time process: {error}") from error
+    journal.append([Booted(version("mesogun"), configuration.sha256, simulated=options.simulation is not None)])
+    return controller
+
+
+def _open_line(options: RunOptions) -> SerialLine:
+    """Return the pump's serial line, once opened to see that it can be. Raises StartRefused."""
+    serial = options.configuration.serial
+    port = str(options.simulation.port) if options.simulation is not None else serial.port
+    line = SerialLine(port, serial.baud)
+    try:
+        line.open(lambda _data: None, lambda _reason: None)
+    except DriverError as error:
+        raise StartRefused(f"pump: {error.detail}") from error
+    line.close()
+    return line
+
+
+def wall_clock_ms() -> int:
+    """Return the wall clock's time for the journal; never used in control."""
+    return time.time_ns() // 1_000_000
+
+
+def _ledger(journal: Journal, *, simulated: bool) -> Ledger:
+    """Fold the journal. Raises StartRefused when it belongs to a console of the other kind."""
+    ledger, after = Ledger(), 0
+    while entries := journal.entries(after, JOURNAL_PAGE):
+        for entry in entries:
+            record = entry.record()
+            if isinstance(record, Booted) and record.simulated != simulated:
+                kind, option = ("simulated", "with") if record.simulated else ("real", "without")
+                raise StartRefused(
+                    f"this state directory holds the journal of a {kind} console: start {option} --sim, "
+                    "or choose another --state"
+                )
+            ledger = apply(ledger, record)
+        after = entries[-1].seq
+    return ledger
+
+
+def pump_ceiling(configuration: Configuration) -> PumpCeiling:
+    """Return the console's own ceiling in increments, independent of the planner."""
+    limits, pump = configuration.device.limits, configuration.device.pump
+    smallest = min(loaded.value.stroke_nl for loaded in configuration.syringes.values())
+
+    def most(volume_nl: Nanolitres) -> Increments:
+        return increments_within(volume_nl, stroke_nl=smallest, stroke_increments=pump.stroke_increments)
+
+    shot = Nanolitres(max(limits.shot_nl, limits.prime_nl))
+    return PumpCeiling(
+        shot_increments_most=most(shot),
+        program_increments_most=most(Nanolitres(shot * limits.magazine_shots)),
+        suck_back_increments_most=most(limits.shot_nl),
+    )
+
+
+def _pins(options: RunOptions) -> str:
+    if options.simulation is not None:
+        return f"sim:{options.simulation.world}"
+    return f"lgpio:{options.socket.parent}"
+
+
+def _pin_factory(options: RunOptions) -> Factory:
+    if options.simulation is not None:
+        from drivers.sim.pins import SimPinFactory  # noqa: PLC0415 - on the Pi no simulator is ever imported
+        from drivers.sim.world import World, WorldError  # noqa: PLC0415 - as above
+
+        try:
+            return SimPinFactory(World.attach(options.simulation.world))
+        except WorldError as error:
+            raise StartRefused(str(error)) from error
+    try:
+        return open_lgpio_factory(options.socket.parent)
+    except PinFactoryError as error:
+        raise StartRefused(str(error)) from error
+
+
+def _restored(ledger: Ledger, configuration: Configuration) -> Session | None:
+    """Return the session that was open when the last controller ended, if its files are unchanged; else None."""
+    if ledger.session is None:
+        return None
+    started = ledger.session.started
+    files = (
+        (configuration.profiles, started.profile, started.profile_sha256),
+        (configuration.serums, started.serum, started.serum_sha256),
+        (configuration.syringes, started.syringe, started.syringe_sha256),
+    )
+    found = [loaded for files_by_name, name, _ in files if (loaded := files_by_name.get(name)) is not None]
+    if [loaded.sha256 for loaded in found] != [digest for _, _, digest in files]:
+        log.warning("session %s is not continued: its files have changed", started.session_id)
+        return None
+    return _session(started, configuration)
+
+
+def _session(started: SessionStarted, configuration: Configuration) -> Session | None:
+    profile = configuration.profiles[started.profile].value
+    syringe = configuration.syringes[started.syringe].value
+    try:
+        plan = plan_stroke(profile, syringe, configuration.device)
+    except PlanRefused as refused:
+        log.warning("session %s is not continued: %s", started.session_id, refused)
+        return None
+    return Session(
+        session_id=started.session_id,
+        profile=profile,
+        serum=configuration.serums[started.serum].value,
+        syringe=syringe,
+        patient=started.patient,
+        weight_g=started.weight_g,
+        regions=tuple(
+            Region(name, points) for name, points in zip(started.regions, started.region_points, strict=True)
+        ),
+        plan=plan,
+    )
+
+
+class Controller:
+    """The running controller: turns commands into events and the machine's replies into answers."""
+
+    loop: ControllerLoop
+
+    def __init__(self, options: RunOptions, *, boot_id: str, console: Console) -> None:
+        self._options = options
+        self._boot_id = boot_id
+        self._requests = 0
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._console = console
+        self._live = LiveFile(options.socket.parent / "live.json", current=lambda: self._console, stamp=self._stamp)
+
+    def post(self, event: Any) -> None:
+        """Queue an event for the loop."""
+        self.loop.post(event)
+
+    def changed(self, console: Console) -> None:
+        """Take the newest console for `status` and the live file."""
+        if console.state is not self._console.state:
+            log.info("%s -> %s", self._console.state.name.lower(), console.state.name.lower())
+            for fault in fault_list(console):
+                if fault["code"] not in self._console.ledger.faults:
+                    log.error("fault %d: %s: %s", fault["code"], fault["title"], fault["action"])
+        self._console = console
+        self._live.changed()
+
+    def answered(self, request: Request, accepted: bool, reasons: tuple[str, ...]) -> None:  # noqa: FBT001 - a callback
+        """Give the machine's reply to whoever waits for it."""
+        future = self._waiting.pop(request.number, None)
+        if future is not None and not future.done():
+            if accepted:
+                future.set_result(None)
+            else:
+                future.set_exception(CommandRefused(*reasons))
+
+    async def run(self) -> None:
+        """Run until told to end; safe and settled then."""
+        running = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            running.add_signal_handler(number, self.loop.post, ShutdownRequested())
+        watchdog = Watchdog()
+        tasks = [asyncio.create_task(self._live.run()), asyncio.create_task(watchdog.run())]
+        self.loop.post(Started())
+        watchdog.ready("running")
+        log.info("control socket %s", self._options.socket)
+        try:
+            await self.loop.run()
+        finally:
+            watchdog.stopping()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            watchdog.close()
+            self._live.remove()
+
+    def _stamp(self) -> dict[str, Any]:
+        return {
+            "ts_ms": wall_clock_ms(),
+            "boot_id": self._boot_id,
+            "simulated": self._options.simulation is not None,
+            "version": version("mesogun"),
+            "serial": self._options.configuration.device.device,
+        }
+
+    async def take(self, command: str, arguments: Arguments, uid: int, pid: int) -> dict[str, Any]:
+        """Carry out a command of the control socket. Raises CommandRefused with every reason."""
+        if command == "status":
+            return self._status()
+        self._requests += 1
+        request = Request(number=self._requests, uid=uid, pid=pid)
+        event = self._event(command, arguments, request)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[request.number] = future
+        try:
+            self.loop.post(event)
+            await future
+        finally:
+            self._waiting.pop(request.number, None)
+        return snapshot(self._console)
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            **self._stamp(),
+            **snapshot(self._console),
+            "fault_list": fault_list(self._console),
+            "refusals": refusals(self._console),
+        }
+
+    def _event(self, command: str, arguments: Arguments, request: Request) -> Command:
+        match command, arguments:
+            case "home", HomeArguments():
+                return HomeRequested(request, arguments.plunger, arguments.patient_detached)
+            case "prime", PrimeArguments():
+                return PrimeRequested(request, Nanolitres(arguments.volume_nl))
+            case "session_start", SessionStartArguments():
+                return self._session_start(arguments, request)
+            case "session_stop", _:
+                return SessionStopRequested(request)
+            case "arm", _:
+                return ArmRequested(request)
+            case "disarm", _:
+                return DisarmRequested(request)
+            case _:
+                return FaultClearRequested(request)
+
+    def _session_start(self, arguments: SessionStartArguments, request: Request) -> SessionStartRequested:
+        configuration = self._options.configuration
+        profile = _named(configuration.profiles, "profile", arguments.profile)
+        serum = _named(configuration.serums, "serum", arguments.serum)
+        syringe = _named(configuration.syringes, "syringe", arguments.syringe)
+        return SessionStartRequested(
+            request=request,
+            session_id=uuid.uuid4().hex[:16],
+            profile=profile.value,
+            profile_sha256=profile.sha256,
+            serum=serum.value,
+            serum_sha256=serum.sha256,
+            syringe=syringe.value,
+            syringe_sha256=syringe.sha256,
+            patient=arguments.patient,
+            weight_g=arguments.weight_g,
+            regions=tuple(Region(region.name, region.points) for region in arguments.regions),
+        )
+
+
+def _named(files: Any, kind: str, name: str) -> Loaded[Any]:
+    loaded: Loaded[Any] | None = files.get(name)
+    if loaded is None:
+        raise CommandRefused(f"no {kind} named {name!r}; there are: {', '.join(sorted(files))}")
+    return loaded

@@ -1,0 +1,125 @@
+"""What is true right now, for people and dashboards: one flat object, on the control socket and in `live.json`.
+
+Owns the snapshot's keys. The gateway reads the file and can reach nothing else of the controller; it lies in the
+runtime directory (memory on the Pi, so that it wears no card) and is replaced whole, at most five times a second.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from device.core.console import Console
+from device.core.faults import CATALOGUE, Fault
+from device.core.treatment import next_shot_refusals
+from device.core.units import Nanolitres
+
+log = logging.getLogger(__name__)
+
+PERIOD_S: Final = 0.2
+"""Shortest time between two versions of the file."""
+
+REFRESH_S: Final = 5.0
+"""A file older than 15 s counts as stale: it is written anew at this pace even when nothing changes."""
+
+
+def snapshot(console: Console) -> dict[str, Any]:
+    """Return the flat state of the console: whole numbers with their unit in the name, no patient."""
+    session, totals, shot = console.session, console.ledger.session, console.last_shot
+    limit_nl = console.spec.limits.session_nl
+    if session is not None:
+        limit_nl = Nanolitres(min(limit_nl, session.profile.session_volume_nl))
+    shots = totals.shots if totals is not None else 0
+    region, region_left, _ = session.region_after(shots) if session is not None else ("", 0, False)
+    return {
+        "state": console.state.name.lower(),
+        "state_code": int(console.state),
+        "armed": console.armed,
+        "homed": console.homed,
+        "plunger_homed": console.initialised,
+        "faults": ",".join(str(code) for code in console.ledger.faults),
+        "session_id": session.session_id if session is not None else "",
+        "profile": session.profile.name if session is not None else "",
+        "serum": session.serum.name if session is not None else "",
+        "syringe": session.syringe.name if session is not None else "",
+        "region": region,
+        "region_points": next((part.points for part in session.regions if part.name == region), 0) if session else 0,
+        "region_left": region_left,
+        "shots": shots,
+        "shots_planned": session.planned_shots if session is not None else 0,
+        "volume_nl": totals.volume_nl if totals is not None else 0,
+        "volume_limit_nl": limit_nl,
+        "primed_nl": totals.primed_nl if totals is not None else 0,
+        "plunger_increments": console.ledger.position if console.ledger.position is not None else -1,
+        "uncertain": console.ledger.open_intent is not None,
+        "last_shot": shot.shot if shot is not None else 0,
+        "last_outcome": shot.outcome if shot is not None else "",
+        "last_booked_nl": shot.booked_nl if shot is not None else 0,
+        "last_late_us_p99": shot.step_late_us_p99 if shot is not None else -1,
+    }
+
+
+def fault_list(console: Console) -> list[dict[str, Any]]:
+    """Return the latched faults with their meaning and the operator's action."""
+    return [
+        {
+            "code": code,
+            "name": Fault(code).name.lower(),
+            "title": CATALOGUE[Fault(code)].title,
+            "action": CATALOGUE[Fault(code)].action,
+            "priority": CATALOGUE[Fault(code)].priority.value,
+        }
+        for code in console.ledger.faults
+    ]
+
+
+def refusals(console: Console) -> list[str]:
+    """Return why the session's next shot would be refused; empty without a session."""
+    if console.session is None:
+        return []
+    return [reason.message for reason in next_shot_refusals(console, console.session)]
+
+
+class LiveFile:
+    """Writes the snapshot with `stamp()`'s keys (boot, time, serial, version) while it runs."""
+
+    def __init__(self, path: Path, *, current: Callable[[], Console], stamp: Callable[[], dict[str, Any]]) -> None:
+        self._path = path
+        self._current = current
+        self._stamp = stamp
+        self._changed = asyncio.Event()
+        self._failed = False
+
+    def changed(self) -> None:
+        """Tell that there is something new to write."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            self._write()
+            self._changed.clear()
+            await asyncio.sleep(PERIOD_S)
+            try:
+                await asyncio.wait_for(self._changed.wait(), REFRESH_S)
+            except TimeoutError:
+                continue
+
+    def _write(self) -> None:
+        draft = self._path.with_suffix(".draft")
+        try:
+            draft.write_text(json.dumps({**self._stamp(), **snapshot(self._current())}))
+            os.replace(draft, self._path)  # noqa: PTH105 - the call whose atomicity is meant
+        except OSError as error:
+            if not self._failed:
+                log.warning("live values cannot be written: %s", error)
+            self._failed = True
+        else:
+            self._failed = False
+
+    def remove(self) -> None:
+        """Remove the file: nothing is live any more."""
+        self._path.unlink(missing_ok=True)

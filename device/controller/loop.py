@@ -1,0 +1,276 @@
+"""The controller's loop: one bounded queue into one pure machine; its effects carried out in order.
+
+Owns the order of things. An effect that fails drops the ones behind it (a load is never done without its committed
+intent) and puts the fault in front of the queue. Times no stroke; every wait on hardware has the driver's deadline.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+from device.core.console import Console, State
+from device.core.effects import (
+    Commit,
+    Effect,
+    Exit,
+    HomePlunger,
+    LoadPump,
+    ProbePump,
+    ReadPosition,
+    Refill,
+    Reply,
+    Send,
+    SoundAlarm,
+    SoundDone,
+    SoundRefusal,
+    TerminatePump,
+)
+from device.core.events import (
+    Event,
+    FaultOccurred,
+    PlungerAtTop,
+    PositionRead,
+    PumpLoaded,
+    PumpProbed,
+    RefillDone,
+    Request,
+)
+from device.core.faults import Fault, Priority
+from device.core.machine import step
+from device.core.realtime_messages import Order
+from device.core.records import Record
+from drivers.ports import DriverError, IndicatorsPort, Light, PumpPort, Sound
+
+log = logging.getLogger(__name__)
+
+QUEUE_EVENTS: Final = 256
+"""Bound of the event queue: a magazine makes about 20 events; this many at once mean that something is wrong."""
+
+PUMP_END_S: Final = 0.5
+"""How long the pump may take to report ready after the last phase's end was seen."""
+
+PUMP_POLL_S: Final = 0.005
+
+LIGHTS: Final[dict[State, Light]] = {
+    State.STARTING: Light.OFF,
+    State.SELF_TEST: Light.SLOW,
+    State.DISARMED: Light.OFF,
+    State.HOMING: Light.SLOW,
+    State.PRIMING: Light.SLOW,
+    State.REFILLING: Light.SLOW,
+    State.SESSION: Light.SLOW,
+    State.LOADING: Light.ON,
+    State.ARMED: Light.ON,
+    State.FIRING: Light.ON,
+    State.SETTLING: Light.ON,
+    State.FAULT: Light.FAST,
+}
+
+_ALARMS: Final = {
+    Priority.HIGH: Sound.ALARM_HIGH,
+    Priority.MEDIUM: Sound.ALARM_MEDIUM,
+    Priority.LOW: Sound.ALARM_LOW,
+}
+
+
+class RealtimePort(Protocol):
+    """The real-time process as the loop needs it."""
+
+    def send(self, order: Order) -> None:
+        """Give an order; never raises for a lost process."""
+
+
+class JournalPort(Protocol):
+    """The journal as the loop needs it; called in a worker thread."""
+
+    def append(self, records: Sequence[Record]) -> object:
+        """Make the records durable, all or none. Raises when it cannot."""
+
+
+class ControllerLoop:
+    """Runs the machine. `answered` gets every Reply; `changed` is called after every event with the new console."""
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        pump: PumpPort,
+        realtime: RealtimePort,
+        journal: JournalPort,
+        indicators: IndicatorsPort,
+        answered: Callable[[Request, bool, tuple[str, ...]], None],
+        changed: Callable[[Console], None],
+        writer: ThreadPoolExecutor | None,
+    ) -> None:
+        """`writer` is the journal's one thread; None writes in the loop itself (virtual time)."""
+        self.console = console
+        self._pump = pump
+        self._realtime = realtime
+        self._journal = journal
+        self._indicators = indicators
+        self._answered = answered
+        self._changed = changed
+        self._writer = writer
+        self._events: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._background: asyncio.Task[None] | None = None
+        self._exit = False
+
+    def post(self, event: Event) -> None:
+        """Queue an event. On overflow the queue is replaced by one fault: what was lost cannot be known."""
+        if len(self._events) >= QUEUE_EVENTS:
+            self._events.clear()
+            event = FaultOccurred(Fault.QUEUE_FULL, f"{QUEUE_EVENTS} events waiting")
+        self._events.append(event)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Handle events until an Exit effect; leaves no background task."""
+        try:
+            while not self._exit:
+                await self._wake.wait()
+                while self._events and not self._exit:
+                    await self.handle(self._events.popleft())
+                if not self._events:
+                    self._wake.clear()
+        finally:
+            await self._stop_background()
+
+    async def handle(self, event: Event) -> None:
+        """Give one event to the machine and carry out its effects."""
+        log.debug("%s: %s", self.console.state.name.lower(), event)
+        before = self.console.state
+        self.console, effects = step(self.console, event)
+        if self.console.state is not before:
+            log.debug("%s -> %s", before.name.lower(), self.console.state.name.lower())
+        self._indicators.light(LIGHTS[self.console.state])
+        self._changed(self.console)
+        for place, effect in enumerate(effects):
+            failure = await self._attempt(effect)
+            if failure is not None:
+                log.error("%d %s: %s", failure.fault.value, failure.fault.name.lower(), failure.detail)
+                self._events.appendleft(failure)
+                self._wake.set()
+                self._answer_dropped(effects[place + 1 :], failure)
+                return
+
+    async def _attempt(self, effect: Effect) -> FaultOccurred | None:
+        try:
+            await self._perform(effect)
+        except DriverError as error:
+            return FaultOccurred(error.fault, error.detail)
+        except Exception as error:
+            log.exception("effect %s failed", type(effect).__name__)
+            return FaultOccurred(Fault.INTERNAL, f"{type(effect).__name__}: {error}")
+        return None
+
+    def _answer_dropped(self, effects: tuple[Effect, ...], failure: FaultOccurred) -> None:
+        for effect in effects:
+            if isinstance(effect, Reply):
+                reason = f"fault {failure.fault.value} {failure.fault.name.lower()}: {failure.detail}"
+                self._answered(effect.request, False, (reason,))  # noqa: FBT003 - refused
+
+    async def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Commit(records):
+                await self._commit(records)
+            case Reply(request, accepted, reasons):
+                self._answered(request, accepted, reasons)
+            case Send(order):
+                self._realtime.send(order)
+            case LoadPump(program):
+                await self._pump.load(program)
+                self.post(PumpLoaded(program.magazine_id))
+            case ReadPosition(complete):
+                await self._read_position(complete=complete)
+            case TerminatePump():
+                await self._terminate()
+            case ProbePump():
+                await self._probe()
+            case Refill() | HomePlunger():
+                await self._stop_background()
+                self._background = asyncio.create_task(self._long(effect), name=type(effect).__name__)
+            case SoundAlarm(priority):
+                self._indicators.sound(_ALARMS[priority])
+            case SoundRefusal():
+                self._indicators.sound(Sound.REFUSED)
+            case SoundDone():
+                self._indicators.sound(Sound.DONE)
+            case Exit():
+                self._exit = True
+
+    async def _commit(self, records: tuple[Record, ...]) -> None:
+        try:
+            if self._writer is None:
+                self._journal.append(records)
+            else:
+                # The loop stays free for the permit while the disk takes its time.
+                await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.append, records)
+        except OSError as error:
+            raise DriverError(Fault.JOURNAL_WRITE_FAILED, str(error)) from error
+
+    async def _probe(self) -> None:
+        identity = await self._pump.connect()
+        log.info("pump: %s", identity)
+        status = await self._pump.status()
+        if status.error == PUMP_NOT_INITIALISED:
+            self.post(PumpProbed(None))
+            return
+        gates = await self._pump.gates()
+        if gates.gate_1_open or gates.gate_2_open:
+            stuck = " and ".join(name for name, open_ in (("1", gates.gate_1_open), ("2", gates.gate_2_open)) if open_)
+            raise DriverError(Fault.PUMP_GATE_STUCK, f"the pump reads gate {stuck} as open at rest")
+        self.post(PumpProbed(await self._pump.position()))
+
+    async def _read_position(self, *, complete: bool) -> None:
+        """Read where the plunger stands. An unreadable one is an unknown position, which the machine books worst."""
+        try:
+            if complete:
+                await self._until_ready()
+            else:
+                await self._pump.terminate()
+            position = await self._pump.position()
+        except DriverError as error:
+            if complete:
+                raise
+            log.error("the plunger's position cannot be read: %s", error)  # noqa: TRY400 - one line
+            self.post(PositionRead(None))
+        else:
+            self.post(PositionRead(position))
+
+    async def _until_ready(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PUMP_END_S
+        while not (await self._pump.status()).ready:
+            if loop.time() > deadline:
+                raise DriverError(Fault.PHASE_NOT_FINISHED, f"the pump is still busy after {PUMP_END_S:g} s")
+            await asyncio.sleep(PUMP_POLL_S)
+
+    async def _terminate(self) -> None:
+        await self._stop_background()
+        try:
+            await self._pump.terminate()
+        except DriverError as error:
+            log.error("the pump could not be terminated: %s", error)  # noqa: TRY400 - one line
+
+    async def _long(self, effect: Refill | HomePlunger) -> None:
+        try:
+            if isinstance(effect, Refill):
+                self.post(RefillDone(await self._pump.refill(effect.target, overshoot=effect.overshoot)))
+            else:
+                self.post(PlungerAtTop(await self._pump.home_plunger()))
+        except DriverError as error:
+            self.post(FaultOccurred(error.fault, error.detail))
+
+    async def _stop_background(self) -> None:
+        task, self._background = self._background, None
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+
+
+PUMP_NOT_INITIALISED: Final = 7
+"""The pump's error number after power-up, before its plunger was homed."""

@@ -1,0 +1,167 @@
+"""What can happen to the controller: commands, results of its own effects, and reports of the real-time process."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from device.core.faults import Fault
+from device.core.profile import Profile
+from device.core.realtime_messages import Report
+from device.core.serum import Serum
+from device.core.session import Region
+from device.core.syringe import Syringe
+from device.core.units import Increments, Nanolitres
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Who asked over the control socket: `number` finds the connection to answer, `uid`, `pid` are the peer's."""
+
+    number: int
+    uid: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class HomeRequested:
+    """Home the needle; with `plunger` the pump's plunger too, which empties the syringe."""
+
+    request: Request
+    plunger: bool
+    patient_detached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PrimeRequested:
+    """Release serum into the air to fill needle and tube; the operator holds the needle over a swab."""
+
+    request: Request
+    volume_nl: Nanolitres
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStartRequested:
+    """Begin a session with already loaded and checked files; digests are of their content."""
+
+    request: Request
+    session_id: str
+    profile: Profile
+    profile_sha256: str
+    serum: Serum
+    serum_sha256: str
+    syringe: Syringe
+    syringe_sha256: str
+    patient: str
+    weight_g: int | None
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStopRequested:
+    """End the session."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRequested:
+    """Authorise magazines until disarmed, faulted, or all points are treated."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class DisarmRequested:
+    """Fire nothing more."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class FaultClearRequested:
+    """Clear the latched faults and test everything again."""
+
+    request: Request
+
+
+Command: TypeAlias = (
+    HomeRequested
+    | PrimeRequested
+    | SessionStartRequested
+    | SessionStopRequested
+    | ArmRequested
+    | DisarmRequested
+    | FaultClearRequested
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The process is up; the journal is verified and its ledger known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PumpProbed:
+    """The pump answers, is terminated and idle; `position` is None when it has lost its initialisation."""
+
+    position: Increments | None
+
+
+@dataclass(frozen=True, slots=True)
+class PumpLoaded:
+    """The pump holds the magazine's program and waits at its first gate."""
+
+    magazine_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PositionRead:
+    """The pump is idle; its plunger stands at `position`, None when it cannot say."""
+
+    position: Increments | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefillDone:
+    """The plunger has drawn from the vial."""
+
+    position: Increments
+
+
+@dataclass(frozen=True, slots=True)
+class PlungerAtTop:
+    """The pump is initialised."""
+
+    position: Increments
+
+
+@dataclass(frozen=True, slots=True)
+class FaultOccurred:
+    """An effect, a driver or the supervision found a fault."""
+
+    fault: Fault
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RealtimeRestarted:
+    """A killed real-time process runs again; its needle position is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownRequested:
+    """SIGTERM or SIGINT: make safe, settle, end."""
+
+
+Happening: TypeAlias = (
+    Started
+    | PumpProbed
+    | PumpLoaded
+    | PositionRead
+    | RefillDone
+    | PlungerAtTop
+    | FaultOccurred
+    | RealtimeRestarted
+    | ShutdownRequested
+)
+
+Event: TypeAlias = Command | Happening | Report

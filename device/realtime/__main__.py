@@ -1,0 +1,75 @@
+"""Start of the real-time process, by the controller only: `python -m device.realtime --link FD --page FD --pins NAME`.
+
+The composition root of this process: the one place here that names concrete drivers. `--pins sim:PATH` takes the
+simulated console at PATH, `--pins lgpio:DIR` the Pi's lines with DIR as the library's working directory.
+"""
+
+import argparse
+import logging
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+from gpiozero import GPIOZeroError
+from gpiozero.pins import Factory
+
+from device.realtime.link import HeartbeatPage, LinkError, RealtimeEnd
+from device.realtime.process import receive_configuration, run
+from device.realtime.scheduling import become_realtime
+from drivers.gpio.realtime_lines import RealtimeLines
+
+CONFIGURATION_DEADLINE_NS = 10_000_000_000
+PRIORITY = 50
+"""SCHED_FIFO priority: above the controller's, below the kernel's interrupt threads (50 shares with them by turns)."""
+
+
+def open_factory(pins: str) -> Factory:
+    """Return the pin factory named by `--pins`. Raises ValueError for an unknown name."""
+    kind, _, place = pins.partition(":")
+    if kind == "sim":
+        from drivers.sim.pins import SimPinFactory  # noqa: PLC0415 - on the Pi no simulator is ever imported
+        from drivers.sim.world import World, WorldError  # noqa: PLC0415 - as above
+
+        try:
+            return SimPinFactory(World.attach(Path(place)))
+        except WorldError as error:
+            raise ValueError(str(error)) from error
+    if kind == "lgpio":
+        from drivers.gpio.pin_factory import PinFactoryError, open_lgpio_factory  # noqa: PLC0415 - needs lgpio
+
+        try:
+            return open_lgpio_factory(Path(place))
+        except PinFactoryError as error:
+            raise ValueError(str(error)) from error
+    raise ValueError(f"unknown pins {pins!r}: sim:PATH or lgpio:DIR")
+
+
+def main() -> int:
+    """Run the process; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m device.realtime", description=__doc__)
+    parser.add_argument("--link", type=int, required=True)
+    parser.add_argument("--page", type=int, required=True)
+    parser.add_argument("--pins", required=True)
+    options = parser.parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="<%(levelno)s>realtime: %(message)s")
+    page = HeartbeatPage(options.page)
+    os.close(options.page)
+    end = RealtimeEnd(socket.socket(fileno=options.link), page)
+    try:
+        configuration = receive_configuration(end, deadline_ns=time.monotonic_ns() + CONFIGURATION_DEADLINE_NS)
+        lines = RealtimeLines(open_factory(options.pins), configuration.lines)
+        for refused in become_realtime(priority=PRIORITY, lock_memory=True):
+            logging.getLogger(__name__).warning("not granted: %s", refused)
+        run(end, lines, configuration.spec)
+    except (OSError, ValueError, LinkError, TimeoutError, GPIOZeroError) as error:
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - one line for the operator, no traceback
+        return 1
+    finally:
+        end.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

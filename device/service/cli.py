@@ -1,0 +1,237 @@
+"""The command line `mesogun`: parses, dispatches, and turns every expected error into one line and an exit code.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong use. Imports nothing heavy: each command imports what it needs.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Final
+
+CONFIG_HELP: Final = "configuration (default: /etc/mesogun, else the shipped one)"
+DONE: Final = 0
+FAILED: Final = 1
+
+EXAMPLES = """examples:
+  mesogun demo                                          see a simulated gun treat a scalp
+  mesogun run --sim --state /tmp/gun                    a simulated console to try the commands on
+  mesogun --help; mesogun session start --help          help for each command
+  mesogun status --state /tmp/gun
+  mesogun home --plunger --patient-detached --state /tmp/gun
+  mesogun session start --profile continuous --serum saline --syringe 1ml --regions front:20,crown:20 --state /tmp/gun
+  mesogun prime --volume-ul 100; mesogun arm; mesogun disarm; mesogun session stop
+  mesogun fault list; mesogun fault clear
+  mesogun journal verify --state /tmp/gun
+"""
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def _weight(text: str) -> int:
+    return _whole(text, 1000, "kilograms", "70 or 70.5")
+
+
+def _volume(text: str) -> int:
+    return _whole(text, 1000, "microlitres", "100 or 2.5")
+
+
+def _whole(text: str, factor: int, unit: str, example: str) -> int:
+    try:
+        value = Decimal(text) * factor
+    except InvalidOperation as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit}; write {example}") from error
+    if not value.is_finite() or value <= 0 or value != value.to_integral_value():
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are positive {unit} with at most 3 decimals")
+    return int(value)
+
+
+def _regions(text: str) -> list[dict[str, object]]:
+    regions: list[dict[str, object]] = []
+    for part in text.split(","):
+        name, separator, points = part.partition(":")
+        if not separator or not name or not points.isdigit() or int(points) < 1:
+            raise argparse.ArgumentTypeError(f"{part!r}: write NAME:POINTS, as in front:20,crown:20")
+        regions.append({"name": name, "points": int(points)})
+    return regions
+
+
+def _broker(text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r}: write HOST:PORT, as in localhost:1883")
+    return host, int(port)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are whole numbers from 1")
+    return int(text)
+
+
+def _client_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--state", type=Path, metavar="DIR", help="state directory of the controller to talk to")
+    parser.add_argument("--socket", type=Path, metavar="PATH", help="its control socket (default: in --state)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _service_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="DIR", help=CONFIG_HELP)
+    parser.add_argument("--state", type=Path, metavar="DIR", help="state directory (default: /var/lib/mesogun)")
+    parser.add_argument("--socket", type=Path, metavar="PATH", help="control socket (default: in --state, or in /run)")
+    parser.add_argument("--sim", action="store_true", help="use the simulated console in DIR/sim; started if absent")
+    parser.add_argument("--log-json", action="store_true", help="log JSON lines")
+    parser.add_argument("--verbose", action="store_true", help="log every event")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="mesogun",
+        description="Runtime of a computer-controlled hair mesotherapy gun. Not a certified medical device.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_services(commands)
+    _add_treatment(commands)
+    _add_records(commands)
+    _add_simulation(commands)
+    return parser
+
+
+Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
+
+
+def _add_services(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    run = commands.add_parser("run", help="run the controller and its real-time process")
+    _service_options(run)
+    run.set_defaults(call="device.service.processes:run")
+    gateway = commands.add_parser("gateway", help="run the gateway: publish the journal over MQTT")
+    _service_options(gateway)
+    gateway.add_argument("--broker", type=_broker, metavar="HOST:PORT", help="broker (default: of device.toml)")
+    gateway.set_defaults(call="device.service.processes:gateway")
+
+
+def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    status = commands.add_parser("status", help="show the console's state, totals, faults")
+    _client_options(status)
+    status.set_defaults(call="device.service.treatment_commands:status")
+
+    session = commands.add_parser("session", help="start or stop a session").add_subparsers(
+        dest="subcommand", metavar="start|stop", required=True
+    )
+    start = session.add_parser("start", help="start a session")
+    start.add_argument("--profile", required=True, metavar="NAME", help="how to inject (config/profiles)")
+    start.add_argument("--serum", required=True, metavar="NAME", help="what is injected (config/serums)")
+    start.add_argument("--syringe", required=True, metavar="NAME", help="the syringe in the pump (config/syringes)")
+    start.add_argument("--patient", default="", metavar="ID", help="opaque id; never leaves the device")
+    start.add_argument("--weight-kg", type=_weight, metavar="W", dest="weight_g", help="for limits per kilogram")
+    start.add_argument("--regions", type=_regions, default=[], metavar="NAME:POINTS,...", help="planned points")
+    _client_options(start)
+    start.set_defaults(call="device.service.treatment_commands:session_start")
+    stop = session.add_parser("stop", help="stop the session")
+    _client_options(stop)
+    stop.set_defaults(call="device.service.treatment_commands:session_stop")
+
+    for name, text in (("arm", "authorise shots"), ("disarm", "fire nothing more")):
+        simple = commands.add_parser(name, help=text)
+        _client_options(simple)
+        simple.set_defaults(call=f"device.service.treatment_commands:{name}")
+
+    home = commands.add_parser("home", help="home the needle, and with --plunger the pump's plunger")
+    home.add_argument("--plunger", action="store_true", help="home the plunger too: empties the syringe")
+    home.add_argument("--patient-detached", action="store_true", help="confirm that no patient is attached")
+    _client_options(home)
+    home.set_defaults(call="device.service.treatment_commands:home")
+
+    prime = commands.add_parser("prime", help="fill needle and tube: releases serum into the air")
+    prime.add_argument("--volume-ul", type=_volume, default=100_000, dest="volume_nl", metavar="UL", help="default 100")
+    _client_options(prime)
+    prime.set_defaults(call="device.service.treatment_commands:prime")
+
+    fault = commands.add_parser("fault", help="list or clear faults").add_subparsers(
+        dest="subcommand", metavar="list|clear", required=True
+    )
+    for name, text in (("list", "latched faults and what to do"), ("clear", "clear them and test everything again")):
+        simple = fault.add_parser(name, help=text)
+        _client_options(simple)
+        simple.set_defaults(call=f"device.service.treatment_commands:fault_{name}")
+
+
+def _add_records(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    journal = commands.add_parser("journal", help="read the journal").add_subparsers(
+        dest="subcommand", metavar="show|verify|export", required=True
+    )
+    show = journal.add_parser("show", help="show the newest records")
+    show.add_argument("--last", type=_positive, default=20, metavar="N", help="how many (default 20)")
+    verify = journal.add_parser("verify", help="check the whole hash chain")
+    export = journal.add_parser("export", help="write every record to standard output")
+    export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl")
+    for name, one in (("show", show), ("verify", verify), ("export", export)):
+        one.add_argument("--state", type=Path, metavar="DIR", help="state directory (default: /var/lib/mesogun)")
+        one.set_defaults(call=f"device.service.record_commands:journal_{name}")
+    for one in (show, verify):
+        one.add_argument("--json", action="store_true", help="print JSON")
+
+    config = commands.add_parser("config", help="check the configuration").add_subparsers(
+        dest="subcommand", metavar="check", required=True
+    )
+    check = config.add_parser("check", help="read every file and say every problem, one a line")
+    check.add_argument("--config", type=Path, metavar="DIR", help=CONFIG_HELP)
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.set_defaults(call="device.service.record_commands:config_check")
+
+
+def _add_simulation(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    pump = commands.add_parser("sim-pump", help="run a simulated pump on a pty; prints the pty")
+    pump.add_argument("--dialect", choices=("cavro", "dt"), default="cavro")
+    pump.add_argument("--baud", type=int, choices=(9600, 19200, 38400), default=38400)
+    pump.add_argument("--link", type=Path, metavar="PATH", help="make a link to the pty at PATH")
+    pump.add_argument("--world", type=Path, metavar="PATH", help="the simulated world to move fluid in (a file)")
+    pump.add_argument("--linger", type=_positive, metavar="SECONDS", help="end when nobody used the pty for so long")
+    pump.set_defaults(call="device.service.processes:sim_pump")
+
+    demo = commands.add_parser(
+        "demo", help="a simulated gun treats a scalp, through the code that runs on the Pi",
+        epilog="examples:\n  mesogun demo\n  mesogun demo --shots 120 --profile nappage --seed 7 --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    demo.add_argument("--shots", type=_positive, default=60, metavar="N", help="points to treat, over three regions")
+    demo.add_argument("--profile", default="continuous", metavar="NAME", help="default continuous")
+    demo.add_argument("--seed", type=int, default=1, metavar="S", help="seed of the simulated clinician")
+    demo.add_argument("--config", type=Path, metavar="DIR", help=CONFIG_HELP)
+    demo.add_argument("--state", type=Path, metavar="DIR", help="keep the state here (default: a temporary directory)")
+    demo.add_argument("--broker", type=_broker, metavar="HOST:PORT", help="use this broker (default: start one)")
+    demo.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    demo.set_defaults(call="device.service.demo:demo")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. Wrong use raises SystemExit(2), as argparse does."""
+    options = build_parser().parse_args(arguments)
+    module, _, function = options.call.partition(":")
+    # One command's imports must not weigh on another's: `status` answers in a tenth of the demo's import time.
+    from importlib import import_module  # noqa: PLC0415 - see above
+
+    from device.service.errors import EXPECTED  # noqa: PLC0415 - see above
+
+    try:
+        code: int = getattr(import_module(module), function)(options)
+    except EXPECTED as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"mesogun {options.command}: {line}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write(f"mesogun {options.command}: interrupted\n")
+        return FAILED
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        sys.stderr.close()
+        return FAILED
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

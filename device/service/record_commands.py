@@ -1,0 +1,97 @@
+"""The commands that read: the journal and the configuration. They change nothing and need no running controller."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from device.core.journal_chain import Entry
+from device.journal_reader import JournalDamagedError, JournalReader, JournalUnavailableError, utc_text
+from device.service.control_client import STANDARD_STATE
+from device.service.errors import ServiceError
+from device.settings import ConfigurationError, find_configuration_directory, load_configuration
+
+PAGE = 500
+
+
+def _open(options: argparse.Namespace) -> JournalReader:
+    state: Path = options.state or STANDARD_STATE
+    try:
+        return JournalReader.open(state / "journal.sqlite")
+    except (JournalDamagedError, JournalUnavailableError) as error:
+        raise ServiceError(str(error)) from error
+
+
+def _line(entry: Entry, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"seq": entry.seq, "ts_ms": entry.ts_ms, "kind": entry.kind, "body": entry.body})
+    body = " ".join(f"{key}={value}" for key, value in entry.body.items() if value not in ("", None, []))
+    return f"{entry.seq:>6}  {utc_text(entry.ts_ms)}  {entry.kind:<16} {body}"
+
+
+def journal_show(options: argparse.Namespace) -> int:
+    """`mesogun journal show`."""
+    with _open(options) as reader:
+        try:
+            after = max(0, reader.head().seq - options.last)
+            while entries := reader.entries(after, PAGE):
+                for entry in entries:
+                    sys.stdout.write(_line(entry, as_json=options.json) + "\n")
+                after = entries[-1].seq
+        except (JournalDamagedError, JournalUnavailableError) as error:
+            raise ServiceError(str(error)) from error
+    return 0
+
+
+def journal_verify(options: argparse.Namespace) -> int:
+    """`mesogun journal verify`: exit code 1 for a journal that is not what was written."""
+    with _open(options) as reader:
+        verification = reader.verify()
+    if options.json:
+        result = {
+            "ok": verification.ok,
+            "records": verification.records,
+            "first_bad_seq": verification.first_bad_seq,
+            "what": verification.what,
+        }
+        sys.stdout.write(json.dumps(result) + "\n")
+    elif verification.ok:
+        sys.stdout.write(f"{verification.records} records, chain complete\n")
+    else:
+        sys.stdout.write(f"DAMAGED at record {verification.first_bad_seq}: {verification.what}\n")
+    return 0 if verification.ok else 1
+
+
+def journal_export(options: argparse.Namespace) -> int:
+    """`mesogun journal export`."""
+    with _open(options) as reader:
+        try:
+            for line in reader.export(options.format):
+                sys.stdout.write(line + "\n")
+        except (JournalDamagedError, JournalUnavailableError) as error:
+            raise ServiceError(str(error)) from error
+    return 0
+
+
+def config_check(options: argparse.Namespace) -> int:
+    """`mesogun config check`."""
+    try:
+        configuration = load_configuration(find_configuration_directory(options.config))
+    except ConfigurationError as error:
+        if options.json:
+            sys.stdout.write(json.dumps({"ok": False, "problems": [str(problem) for problem in error.problems]}) + "\n")
+        raise ServiceError(str(error)) from error
+    result = {
+        "ok": True,
+        "directory": str(configuration.directory),
+        "profiles": sorted(configuration.profiles),
+        "serums": sorted(configuration.serums),
+        "syringes": sorted(configuration.syringes),
+        "sha256": configuration.sha256,
+    }
+    if options.json:
+        sys.stdout.write(json.dumps(result) + "\n")
+    else:
+        counts = ", ".join(f"{len(getattr(configuration, kind))} {kind}" for kind in ("profiles", "serums", "syringes"))
+        sys.stdout.write(f"{configuration.directory}: good ({counts})\n")
+    return 0

@@ -1,0 +1,122 @@
+"""The commands a clinician's assistant or an engineer gives to a running controller, and how its answers are shown.
+
+Only the control socket and the standard library: `status` must be quick on a Pi.
+"""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from device.service.control_client import CommandRefused, ControllerAbsent, ask, socket_path
+from device.service.errors import ServiceError
+
+
+def _ask(options: argparse.Namespace, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+    path = socket_path(state=options.state, socket_argument=options.socket)
+    try:
+        return ask(path, command, arguments)
+    except ControllerAbsent as error:
+        raise ServiceError(str(error)) from error
+    except CommandRefused as refused:
+        if options.json:
+            _print(json.dumps({"ok": False, "reasons": refused.reasons}))
+        raise ServiceError("\n".join(refused.reasons)) from refused
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _show(options: argparse.Namespace, result: dict[str, Any], text: str) -> int:
+    _print(json.dumps({"ok": True, **result}) if options.json else text)
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """`mesogun status`."""
+    result = _ask(options, "status")
+    if options.json:
+        return _show(options, result, "")
+    lines = [
+        (
+            f"state      {result['state']}{' (armed)' if result['armed'] else ''}"
+            f"{'   SIMULATED' if result['simulated'] else ''}"
+        ),
+        f"needle     {'homed' if result['homed'] else 'not homed: mesogun home'}",
+        f"plunger    {'homed' if result['plunger_homed'] else 'not homed: mesogun home --plunger --patient-detached'}",
+    ]
+    if result["session_id"]:
+        lines += [
+            (
+                f"session    {result['session_id']}  profile {result['profile']}, serum {result['serum']}, "
+                f"syringe {result['syringe']}"
+            ),
+            f"shots      {result['shots']} of {result['shots_planned'] or '-'}"
+            + (f"  region {result['region']} ({result['region_left']} left)" if result["region"] else ""),
+            (
+                f"volume     {result['volume_nl'] / 1000:.1f} uL of at most {result['volume_limit_nl'] / 1000:.0f} uL, "
+                f"primed {result['primed_nl'] / 1000:.1f} uL"
+            ),
+        ]
+    lines += [f"next shot  refused: {reason}" for reason in result["refusals"]]
+    lines += _fault_lines(result["fault_list"])
+    return _show(options, result, "\n".join(lines))
+
+
+def _fault_lines(faults: list[dict[str, Any]]) -> list[str]:
+    return [f"FAULT {fault['code']}  {fault['title']}: {fault['action']}" for fault in faults]
+
+
+def fault_list(options: argparse.Namespace) -> int:
+    """`mesogun fault list`."""
+    faults = _ask(options, "status")["fault_list"]
+    return _show(options, {"faults": faults}, "\n".join(_fault_lines(faults)) or "no faults")
+
+
+def fault_clear(options: argparse.Namespace) -> int:
+    """`mesogun fault clear`."""
+    result = _ask(options, "fault_clear")
+    return _show(options, result, f"cleared; state {result['state']}")
+
+
+def session_start(options: argparse.Namespace) -> int:
+    """`mesogun session start`."""
+    arguments = {
+        "profile": options.profile,
+        "serum": options.serum,
+        "syringe": options.syringe,
+        "patient": options.patient,
+        "weight_g": options.weight_g,
+        "regions": options.regions,
+    }
+    result = _ask(options, "session_start", arguments)
+    return _show(options, result, f"session {result['session_id']} started; next: mesogun prime, then mesogun arm")
+
+
+def session_stop(options: argparse.Namespace) -> int:
+    """`mesogun session stop`."""
+    return _show(options, _ask(options, "session_stop"), "session stopped")
+
+
+def arm(options: argparse.Namespace) -> int:
+    """`mesogun arm`."""
+    return _show(options, _ask(options, "arm"), "armed")
+
+
+def disarm(options: argparse.Namespace) -> int:
+    """`mesogun disarm`."""
+    return _show(options, _ask(options, "disarm"), "disarmed")
+
+
+def home(options: argparse.Namespace) -> int:
+    """`mesogun home`."""
+    arguments = {"plunger": options.plunger, "patient_detached": options.patient_detached}
+    result = _ask(options, "home", arguments)
+    return _show(options, result, "needle and plunger homed" if options.plunger else "needle homed")
+
+
+def prime(options: argparse.Namespace) -> int:
+    """`mesogun prime`."""
+    result = _ask(options, "prime", {"volume_nl": options.volume_nl})
+    return _show(options, result, f"primed {options.volume_nl / 1000:g} uL")
