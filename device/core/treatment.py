@@ -1,49 +1,32 @@
-"""How magazines come and go: authorise the next one, refill for it, settle it, book it.
+"""How magazines come: authorise the next one, refill for it, load it, or stop when a limit is reached.
 
-The part of the machine (`machine`) that handles doses. Every function takes the console and returns the next console
-with the effects in their order; an intent is always committed in front of the load it announces.
+Every function takes the console and returns the next console with the effects in their order; an intent is always
+committed in front of the load it announces.
 """
 
 from dataclasses import replace
 
 from device.core.console import Console, State
-from device.core.effects import Commit, Effect, Exit, LoadPump, Refill, Reply, SoundDone
-from device.core.ledger import apply, booked_nl
+from device.core.effects import (
+    Commit,
+    Effect,
+    LoadPump,
+    Refill,
+    Reply,
+    SoundDone,
+)
+from device.core.ledger import booked_nl
 from device.core.limits import Refusal, shot_refusals
 from device.core.magazine import Magazine, Purpose
-from device.core.profile import Mode, Phase
-from device.core.realtime_messages import EndReason, ShotReport
-from device.core.records import CommandTaken, MagazineIntent, MagazineSettled, Record, SessionEnded, ShotGiven
+from device.core.profile import Mode
+from device.core.realtime_messages import (
+    EndReason,
+)
+from device.core.records import MagazineIntent, Record
 from device.core.session import Session
-from device.core.settlement import Settlement, ShotSettlement, settle
 from device.core.shot_plan import Plunger, plan_shots
-from device.core.syringe import Syringe
-from device.core.units import Increments, Nanolitres, Nanoseconds, depth_of
-
-Step = tuple[Console, tuple[Effect, ...]]
-
-
-def book(console: Console, *records: Record) -> Console:
-    """Return the console with `records` in its ledger; the caller commits the same records."""
-    ledger = console.ledger
-    for record in records:
-        ledger = apply(ledger, record)
-    return replace(console, ledger=ledger)
-
-
-def command_record(name: str, uid: int, pid: int, reasons: tuple[str, ...] = ()) -> CommandTaken:
-    """Return the audit record of a command; refused when there are reasons."""
-    return CommandTaken(command=name, uid=uid, pid=pid, accepted=not reasons, reason="; ".join(reasons))
-
-
-def back(console: Console, *effects: Effect) -> Step:
-    """End an operation: to the session or to disarmed; answers whoever waits, and exits if that was asked."""
-    if console.pending is not None:
-        effects = (*effects, Reply(console.pending, accepted=True, reasons=()))
-    if console.stopping:
-        effects = (*effects, Exit())
-    state = State.SESSION if console.session is not None else State.DISARMED
-    return replace(console, state=state, pending=None, armed=False), effects
+from device.core.steps import Step, back, book, commit
+from device.core.units import Increments, Nanolitres, Nanoseconds
 
 
 def plunger_of(console: Console) -> Plunger:
@@ -103,10 +86,10 @@ def next_magazine(console: Console, *records: Record) -> Step:
     """
     session = console.session
     if session is None or not console.armed or console.stopping:
-        return back(console, *_commit(records))
+        return back(console, *commit(records))
     refusals = next_shot_refusals(console, session)
     if refusals:
-        return back(console, *_commit(records), SoundDone())
+        return back(console, *commit(records), SoundDone())
     totals = console.ledger.session
     shots_done = totals.shots if totals is not None else 0
     region, points_left, entered = session.region_after(shots_done)
@@ -140,10 +123,6 @@ def next_magazine(console: Console, *records: Record) -> Step:
         stroke=session.plan.stroke,
     )
     return load(replace(console, state=State.LOADING), magazine, *records)
-
-
-def _commit(records: tuple[Record, ...]) -> tuple[Effect, ...]:
-    return (Commit(records),) if records else ()
 
 
 def load(console: Console, magazine: Magazine, *records: Record) -> Step:
@@ -193,7 +172,7 @@ def refill(console: Console, session: Session, *records: Record) -> Step:
         answer = refuse(replace(console), reason, *records)
         return console, (*answer, *effects)
     console = replace(console, state=State.REFILLING, ended=None)
-    return console, (*_commit(records), Refill(target=target, overshoot=session.syringe.backlash_increments))
+    return console, (*commit(records), Refill(target=target, overshoot=session.syringe.backlash_increments))
 
 
 def refuse(console: Console, reason: str, *records: Record) -> tuple[Effect, ...]:
@@ -201,131 +180,4 @@ def refuse(console: Console, reason: str, *records: Record) -> tuple[Effect, ...
     answer: tuple[Effect, ...] = ()
     if console.pending is not None:
         answer = (Reply(console.pending, accepted=False, reasons=(reason,)),)
-    return (*_commit(records), *answer)
-
-
-def settled(
-    console: Console, intent: MagazineIntent, position: Increments | None
-) -> tuple[Console, list[Record], bool]:
-    """Settle the open intent; return the console with the outcome booked, the records, and whether it is certain."""
-    result = settle(intent, position=position, seen=console.seen)
-    records: list[Record] = []
-    base = console.ledger.session.increments if console.ledger.session is not None else 0
-    syringe = console.session.syringe if console.session is not None else None
-    is_prime = intent.purpose_of is Purpose.PRIME
-    if not is_prime:
-        records += _shot_records(console, intent, result, base)
-    given_nl = _volume(syringe, base + result.given) - _volume(syringe, base)
-    fired = sum(_took_place(shot, console.reports) for shot in result.shots)
-    records.append(
-        MagazineSettled(
-            magazine_id=intent.magazine_id,
-            purpose=intent.purpose,
-            session_id=intent.session_id,
-            reason=console.ended.name.lower() if console.ended is not None else "recovered",
-            position=result.position,
-            low_water=result.low_water,
-            given=result.given,
-            given_nl=given_nl,
-            shots=0 if is_prime else fired,
-            carry=result.carry,
-            certain=result.certain,
-        )
-    )
-    shots = [record for record in records if isinstance(record, ShotGiven)]
-    console = replace(
-        book(console, *records),
-        magazine=None,
-        reports=(),
-        seen=None,
-        last_shot=shots[-1] if shots else console.last_shot,
-    )
-    return console, records, result.certain
-
-
-def _volume(syringe: Syringe | None, increments: int) -> int:
-    return 0 if syringe is None else syringe.volume_of(Increments(increments))
-
-
-def _took_place(shot: ShotSettlement, reports: tuple[ShotReport, ...]) -> bool:
-    return shot.touched or any(report.index == shot.index for report in reports)
-
-
-def _shot_records(console: Console, intent: MagazineIntent, result: Settlement, base: int) -> list[Record]:
-    """One record for every shot that took place, volumes as differences of running totals so that they add up."""
-    session = console.session
-    syringe = session.syringe if session is not None else None
-    by_index = {report.index: report for report in console.reports}
-    records: list[Record] = []
-    given = base
-    for shot in result.shots:
-        volumes: dict[Phase, int] = {}
-        for phase, part in shot.given.items():
-            volumes[phase] = _volume(syringe, given + part) - _volume(syringe, given)
-            given += part
-        if not _took_place(shot, console.reports):
-            continue
-        report = by_index.get(shot.index)
-        records.append(
-            ShotGiven(
-                session_id=intent.session_id,
-                magazine_id=intent.magazine_id,
-                shot=intent.first_shot + shot.index,
-                region=intent.region,
-                outcome=shot.outcome.value,
-                reason=_shot_reason(report),
-                mode=session.profile.mode.value if session is not None else "",
-                planned_nl=intent.doses_nl[shot.index],
-                booked_nl=sum(volumes.values()),
-                entry_nl=volumes.get(Phase.ENTRY, 0),
-                dwell_nl=volumes.get(Phase.DWELL, 0),
-                exit_nl=volumes.get(Phase.EXIT, 0),
-                depth_um=_depth(console, report),
-                **_timings(report),
-            )
-        )
-    return records
-
-
-def _shot_reason(report: ShotReport | None) -> str:
-    if report is None:
-        return "recovered"
-    if report.released:
-        return "released"
-    return f"fault {report.fault}" if report.fault else ""
-
-
-def _depth(console: Console, report: ShotReport | None) -> int:
-    if report is None:
-        return -1
-    axis = console.spec.axis
-    return max(0, depth_of(report.steps_in, steps_per_mm=axis.steps_per_mm) - axis.clearance_um)  # type: ignore[arg-type]
-
-
-def _timings(report: ShotReport | None) -> dict[str, int]:
-    names = {
-        "press_to_step_us": "press_to_step_ns",
-        "step_late_us_p50": "late_ns_p50",
-        "step_late_us_p99": "late_ns_p99",
-        "step_late_us_max": "late_ns_max",
-        "entry_us": "entry_ns",
-        "dwell_us": "dwell_ns",
-        "exit_us": "exit_ns",
-        "stroke_us": "stroke_ns",
-    }
-    if report is None:
-        return dict.fromkeys(names, -1)
-    values = {name: getattr(report, source) for name, source in names.items()}
-    return {name: value if value < 0 else value // 1000 for name, value in values.items()}
-
-
-def session_ended(console: Console, reason: str) -> tuple[Console, SessionEnded]:
-    """Return the console without its session, and the record that ends it."""
-    totals = console.ledger.session
-    record = SessionEnded(
-        session_id=totals.started.session_id if totals is not None else "",
-        reason=reason,
-        shots=totals.shots if totals is not None else 0,
-        volume_nl=totals.volume_nl if totals is not None else 0,
-    )
-    return replace(book(console, record), session=None), record
+    return (*commit(records), *answer)

@@ -1,0 +1,130 @@
+"""Handlers from arming to the booked outcome: load, fire, settle, and the next magazine."""
+
+from dataclasses import replace
+from typing import Any
+
+from device.core.booking import settled
+from device.core.console import Console, State
+from device.core.effects import (
+    Commit,
+    Effect,
+    ReadPosition,
+    Reply,
+    Send,
+    SoundRefusal,
+)
+from device.core.events import (
+    ArmRequested,
+    DisarmRequested,
+    PositionRead,
+    PumpLoaded,
+)
+from device.core.faults import Fault
+from device.core.operations import not_fit
+from device.core.realtime_messages import (
+    EndReason,
+    Load,
+    Loaded,
+    MagazineEnded,
+    PressIgnored,
+    ShotReport,
+    StrokeStarted,
+    Unload,
+)
+from device.core.records import (
+    PressRefused,
+)
+from device.core.safety import fault, uncertain
+from device.core.settlement import Seen
+from device.core.steps import Step, back, book, prepend, refused, taken
+from device.core.treatment import next_magazine, next_shot_refusals
+
+
+def arm(console: Console, event: ArmRequested) -> Step:
+    """Authorise magazines until disarmed, faulted or done; refuse with every reason at once."""
+    session = console.session
+    if session is None:
+        return refused(console, event, ("no session is open",))
+    refusals = tuple(reason.message for reason in next_shot_refusals(console, session))
+    reasons = (*not_fit(console), *refusals)
+    if reasons:
+        return refused(console, event, reasons)
+    console = replace(console, armed=True, pending=event.request, ended=None)
+    return next_magazine(console, taken(event))
+
+
+def already_armed(console: Console, event: ArmRequested) -> Step:
+    """Answer an arming that is in force."""
+    return console, (Commit((taken(event),)), Reply(event.request, accepted=True, reasons=()))
+
+
+def disarm(console: Console, event: DisarmRequested) -> Step:
+    """Fire nothing more: unload what is loaded; what is still being loaded is unloaded when it arrives."""
+    effects: tuple[Effect, ...] = (Commit((taken(event),)), Reply(event.request, accepted=True, reasons=()))
+    if console.state in (State.ARMED, State.FIRING):
+        effects = (Send(Unload()), *effects)
+    return replace(console, armed=False), effects
+
+
+def pump_loaded(console: Console, event: PumpLoaded) -> Step:
+    """Key 1 is in: give the real-time process key 2's part."""
+    if console.magazine is None or event.magazine_id != console.magazine.magazine_id:
+        return fault(console, Fault.INTERNAL, "the pump was loaded with another magazine")
+    return console, (Send(Load(console.magazine.realtime_magazine())),)
+
+
+def magazine_loaded(console: Console, event: Loaded) -> Step:
+    """Both keys are in: armed, unless the operator has thought better of it."""
+    effects: tuple[Effect, ...] = ()
+    if console.pending is not None:
+        effects = (Reply(console.pending, accepted=True, reasons=()),)
+    if not console.armed or console.stopping:
+        effects = (Send(Unload()), *effects)
+    return replace(console, state=State.ARMED, pending=None), effects
+
+
+def stroke_started(console: Console, event: StrokeStarted) -> Step:
+    """A shot is under way."""
+    return replace(console, state=State.FIRING), ()
+
+
+def unchanged(console: Console, event: Any) -> Step:
+    """Take note of nothing: the event is expected here and carries no decision."""
+    return console, ()
+
+
+def shot_reported(console: Console, event: ShotReport) -> Step:
+    """Keep the report until the magazine is settled."""
+    return replace(console, reports=(*console.reports, event)), ()
+
+
+def magazine_ended(console: Console, event: MagazineEnded) -> Step:
+    """Ask the pump where it stands. After a fault the fault's own handling asks: its report follows this one."""
+    console = replace(console, seen=Seen(opened=event.opened, done=event.done), ended=event.reason)
+    if event.reason is EndReason.FAULT or console.state is State.FAULT:
+        return console, ()
+    if console.state is not State.PRIMING:
+        console = replace(console, state=State.SETTLING)
+    return console, (ReadPosition(complete=event.reason is EndReason.COMPLETE),)
+
+
+def position_read(console: Console, event: PositionRead) -> Step:
+    """Settle and book; go on with the next magazine, or stop if the dose is not certain."""
+    intent = console.ledger.open_intent
+    if intent is None:
+        return back(console)
+    priming = console.state is State.PRIMING
+    console, records, certain = settled(console, intent, event.position)
+    if not certain:
+        console, effects = fault(console, *uncertain(intent.magazine_id, event))
+        return console, (Commit(tuple(records)), *effects)
+    if priming:
+        return prepend((Commit(tuple(records)),), back(console))
+    return next_magazine(console, *records)
+
+
+def press_ignored(console: Console, event: PressIgnored) -> Step:
+    """Tell the clinician, and the auditor."""
+    session_id = console.session.session_id if console.session is not None else ""
+    record = PressRefused(session_id=session_id, reason=event.reason.name.lower())
+    return book(console, record), (SoundRefusal(), Commit((record,)))

@@ -1,0 +1,229 @@
+"""Handlers of what an operator does between shots: start and self-test, home, prime, refill, session."""
+
+from dataclasses import replace
+
+from device.core.booking import session_ended, settled
+from device.core.console import Console, State
+from device.core.effects import (
+    Commit,
+    Effect,
+    HomePlunger,
+    ProbePump,
+    Reply,
+    Send,
+)
+from device.core.events import (
+    HomeRequested,
+    PlungerAtTop,
+    PrimeRequested,
+    PumpProbed,
+    RefillDone,
+    SessionStartRequested,
+    SessionStopRequested,
+    Started,
+)
+from device.core.faults import Fault
+from device.core.limits import serum_refusals
+from device.core.realtime_messages import (
+    Home,
+    Homed,
+    Ready,
+    Reset,
+)
+from device.core.records import (
+    PlungerFound,
+    PlungerHomed,
+    Record,
+    Refilled,
+    SessionStarted,
+)
+from device.core.safety import fault
+from device.core.session import Session
+from device.core.settlement import POSITION_TOLERANCE
+from device.core.shot_plan import PlanRefused, plan_prime, plan_stroke
+from device.core.steps import Step, back, book, prepend, refused, taken
+from device.core.treatment import load, next_magazine, next_shot_refusals, plunger_of, refill
+from device.core.units import Nanolitres
+
+EMPTIES_SYRINGE = (
+    "homing the plunger empties the syringe through the needle: never with a patient; confirm with --patient-detached"
+)
+
+
+def started(console: Console, event: Started) -> Step:
+    """Begin the self-test: the real-time process first."""
+    return replace(console, state=State.SELF_TEST), (Send(Reset()),)
+
+
+def test_ready(console: Console, event: Ready) -> Step:
+    """The real-time process is out of its safe mode: ask the pump."""
+    return replace(console, ready=True, homed=event.homed), (ProbePump(),)
+
+
+def test_probed(console: Console, event: PumpProbed) -> Step:
+    """The last part of the self-test: settle what was open, compare the plunger with the book, go on or to fault."""
+    console = replace(console, initialised=event.position is not None)
+    records: list[Record] = []
+    intent = console.ledger.open_intent
+    found: tuple[Fault, str] | None = None
+    if intent is not None:
+        console, records, certain = settled(console, intent, event.position)
+        if not certain:
+            found = (Fault.DOSE_UNCERTAIN, f"magazine {intent.magazine_id} booked at its largest possible dose")
+    elif event.position is not None and console.ledger.position is not None:
+        expected = console.ledger.position
+        if abs(event.position - expected) > POSITION_TOLERANCE:
+            record = PlungerFound(expected=expected, position=event.position)
+            records.append(record)
+            if event.position < console.ledger.low_water:
+                found = (Fault.PUMP_POSITION_MISMATCH, f"expected {expected}, found {event.position} increments")
+            console = book(console, record)
+    if console.session is None and console.ledger.session is not None:
+        console, ended = session_ended(console, "configuration changed")
+        records.append(ended)
+    effects: tuple[Effect, ...] = (Commit(tuple(records)),) if records else ()
+    if found is not None:
+        console, more = fault(console, *found)
+        return console, (*effects, *more)
+    if console.ledger.faults:
+        return still_faulty(console, effects)
+    return prepend(effects, back(console))
+
+
+def still_faulty(console: Console, effects: tuple[Effect, ...]) -> Step:
+    """A latched fault from before the start holds until the operator clears it."""
+    return replace(console, state=State.FAULT, pending=None), effects
+
+
+def home(console: Console, event: HomeRequested) -> Step:
+    """Home the needle; the plunger after it, if it was asked for and no patient is attached."""
+    if not console.ready:
+        return refused(console, event, ("the needle is still on its way home: try again",))
+    if event.plunger and not event.patient_detached:
+        return refused(console, event, (EMPTIES_SYRINGE,))
+    console = replace(console, state=State.HOMING, pending=event.request, plunger_wanted=event.plunger, homed=False)
+    return console, (Commit((taken(event),)), Send(Home()))
+
+
+def needle_homed(console: Console, event: Homed) -> Step:
+    """Go on to the plunger, or end."""
+    console = replace(console, homed=True)
+    if console.plunger_wanted:
+        return replace(console, plunger_wanted=False), (HomePlunger(),)
+    return back(console)
+
+
+def plunger_at_top(console: Console, event: PlungerAtTop) -> Step:
+    """Book the empty syringe and end."""
+    record = PlungerHomed(position=event.position)
+    return prepend((Commit((record,)),), back(replace(book(console, record), initialised=True)))
+
+
+def not_fit(console: Console) -> tuple[str, ...]:
+    """Return what keeps the console from giving anything, all at once."""
+    reasons = []
+    if not console.ready:
+        reasons.append("the needle is still on its way home: try again")
+    if not console.homed:
+        reasons.append("the needle is not homed: `mesogun home`")
+    if not console.initialised or console.ledger.position is None:
+        reasons.append("the plunger is not homed: without a patient `mesogun home --plunger --patient-detached`")
+    return tuple(reasons)
+
+
+def prime(console: Console, event: PrimeRequested) -> Step:
+    """Release serum into the air, if the console is fit for it."""
+    reasons = not_fit(console)
+    if reasons:
+        return refused(console, event, reasons)
+    console = replace(console, pending=event.request, prime_nl=event.volume_nl)
+    return prime_now(console, taken(event))
+
+
+def prime_now(console: Console, *records: Record) -> Step:
+    """Load the prime, refill for it, or refuse it with every reason."""
+    session = console.session
+    if session is None:
+        return back(console)
+    try:
+        magazine = plan_prime(
+            volume_nl=Nanolitres(console.prime_nl),
+            syringe=session.syringe,
+            spec=console.spec,
+            plunger=plunger_of(console),
+            magazine_id=console.ledger.magazines + 1,
+            session_id=session.session_id,
+        )
+    except PlanRefused as error:
+        reasons = tuple(reason.message for reason in error.reasons)
+        effects = (Reply(console.pending, accepted=False, reasons=reasons),) if console.pending else ()
+        return prepend((Commit(records), *effects), back(replace(console, pending=None, prime_nl=0)))
+    if magazine is None:
+        return refill(console, session, *records)
+    return load(replace(console, state=State.PRIMING, prime_nl=0), magazine, *records)
+
+
+def refill_done(console: Console, event: RefillDone) -> Step:
+    """Book what was drawn and go on with what it was drawn for."""
+    before = console.ledger.position or 0
+    syringe = console.session.syringe if console.session is not None else None
+    drawn = max(0, event.position - before)
+    record = Refilled(
+        from_position=before,
+        position=event.position,
+        volume_nl=syringe.volume_of(drawn) if syringe is not None else 0,  # type: ignore[arg-type]
+    )
+    console = book(console, record)
+    if console.stopping:
+        return prepend((Commit((record,)),), back(console))
+    if console.prime_nl:
+        return prime_now(console, record)
+    return next_magazine(console, record)
+
+
+def session_start(console: Console, event: SessionStartRequested) -> Step:
+    """Plan the session's stroke and refuse with every reason at once, or open it."""
+    reasons = list(serum_refusals(event.serum, weight_g=event.weight_g))
+    try:
+        plan = plan_stroke(event.profile, event.syringe, console.spec)
+    except PlanRefused as error:
+        reasons += error.reasons
+        return refused(console, event, tuple(reason.message for reason in reasons))
+    if event.syringe.stroke_increments != console.spec.pump.stroke_increments:
+        return refused(console, event, ("the syringe is calibrated for another pump stroke",))
+    session = Session(
+        session_id=event.session_id,
+        profile=event.profile,
+        serum=event.serum,
+        syringe=event.syringe,
+        patient=event.patient,
+        weight_g=event.weight_g,
+        regions=event.regions,
+        plan=plan,
+    )
+    started = SessionStarted(
+        session_id=event.session_id,
+        profile=event.profile.name,
+        profile_sha256=event.profile_sha256,
+        serum=event.serum.name,
+        serum_sha256=event.serum_sha256,
+        syringe=event.syringe.name,
+        syringe_sha256=event.syringe_sha256,
+        patient=event.patient,
+        weight_g=event.weight_g,
+        regions=[region.name for region in event.regions],
+        region_points=[region.points for region in event.regions],
+    )
+    if reasons:
+        return refused(console, event, tuple(reason.message for reason in reasons))
+    console = replace(book(console, started), session=session, last_shot=None, ended=None)
+    if first := next_shot_refusals(console, session):
+        console, _ = session_ended(console, "refused")
+        return refused(console, event, tuple(reason.message for reason in first))
+    return prepend((Commit((taken(event), started)),), back(replace(console, pending=event.request)))
+
+
+def session_stop(console: Console, event: SessionStopRequested) -> Step:
+    """End the session with its totals."""
+    console, ended = session_ended(console, "stopped")
+    return prepend((Commit((taken(event), ended)),), back(replace(console, pending=event.request)))

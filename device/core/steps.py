@@ -1,0 +1,84 @@
+"""What the machine's handlers share: a step's form, booking, answering, and the way back from an operation."""
+
+from dataclasses import replace
+
+from device.core.console import Console, State
+from device.core.effects import (
+    Commit,
+    Effect,
+    Exit,
+    Reply,
+)
+from device.core.events import (
+    ArmRequested,
+    Command,
+    DisarmRequested,
+    FaultClearRequested,
+    HomeRequested,
+    PrimeRequested,
+    SessionStartRequested,
+    SessionStopRequested,
+)
+from device.core.ledger import apply
+from device.core.records import (
+    CommandTaken,
+    Record,
+)
+
+Step = tuple[Console, tuple[Effect, ...]]
+
+
+COMMAND_NAMES: dict[type[Command], str] = {
+    HomeRequested: "home",
+    PrimeRequested: "prime",
+    SessionStartRequested: "session start",
+    SessionStopRequested: "session stop",
+    ArmRequested: "arm",
+    DisarmRequested: "disarm",
+    FaultClearRequested: "fault clear",
+}
+
+
+def book(console: Console, *records: Record) -> Console:
+    """Return the console with `records` in its ledger; the caller commits the same records."""
+    ledger = console.ledger
+    for record in records:
+        ledger = apply(ledger, record)
+    return replace(console, ledger=ledger)
+
+
+def command_record(name: str, uid: int, pid: int, reasons: tuple[str, ...] = ()) -> CommandTaken:
+    """Return the audit record of a command; refused when there are reasons."""
+    return CommandTaken(command=name, uid=uid, pid=pid, accepted=not reasons, reason="; ".join(reasons))
+
+
+def commit(records: tuple[Record, ...]) -> tuple[Effect, ...]:
+    """Return the effects that commit `records`; none when there are none."""
+    return (Commit(records),) if records else ()
+
+
+def prepend(effects: tuple[Effect, ...], result: Step) -> Step:
+    """Return `result` with `effects` in front of its own."""
+    return result[0], (*effects, *result[1])
+
+
+def back(console: Console, *effects: Effect) -> Step:
+    """End an operation: to the session or to disarmed; answers whoever waits, and exits if that was asked."""
+    if console.pending is not None:
+        effects = (*effects, Reply(console.pending, accepted=True, reasons=()))
+    if console.stopping:
+        effects = (*effects, Exit())
+    state = State.SESSION if console.session is not None else State.DISARMED
+    return replace(console, state=state, pending=None, armed=False), effects
+
+
+def refused(console: Console, event: Command, reasons: tuple[str, ...]) -> Step:
+    """Refuse a command with every reason; the journal keeps the attempt."""
+    request = event.request
+    record = command_record(COMMAND_NAMES[type(event)], request.uid, request.pid, reasons)
+    return book(console, record), (Commit((record,)), Reply(request, accepted=False, reasons=reasons))
+
+
+def taken(event: Command) -> Record:
+    """Return the audit record of an accepted command."""
+    return command_record(COMMAND_NAMES[type(event)], event.request.uid, event.request.pid)
