@@ -1,0 +1,125 @@
+"""A program's command string, and the ceiling that it is held to."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.core.faults import Fault
+from device.core.magazine import PhaseMove, PumpProgram
+from device.core.profile import Phase
+from device.core.units import Increments
+from drivers.ports import DriverError
+from drivers.pump.cavro import check_ceiling, longest_move_ns, program_length, program_text
+from drivers.sim.pump_commands import parse_string
+from tests.support.pump import CEILING, FILLED, SPEC, move, shot_program
+
+
+def program(*moves: PhaseMove, start: int = FILLED) -> PumpProgram:
+    return PumpProgram(magazine_id=1, start=Increments(start), moves=moves)
+
+
+def refusal(given: PumpProgram) -> str:
+    with pytest.raises(DriverError) as caught:
+        check_ceiling(given, spec=SPEC, ceiling=CEILING)
+    assert caught.value.fault is Fault.PUMP_CEILING
+    return caught.value.detail
+
+
+def test_gates_and_the_phase_line_alternate_over_the_whole_program() -> None:
+    assert program_text(shot_program()) == "J0V2000H1A11840J1H2A11680J0H1A11520J1H2A11544J0R"
+
+
+def test_the_speed_is_set_again_only_where_it_changes() -> None:
+    text = program_text(
+        program(move(Phase.ENTRY, 11_900, 1000), move(Phase.DWELL, 11_800, 1000), move(Phase.EXIT, 11_700, 900))
+    )
+    assert text == "J0V1000H1A11900J1H2A11800J0V900H1A11700J1R"
+
+
+def test_the_length_is_that_of_the_text() -> None:
+    assert program_length(shot_program().moves) == len(program_text(shot_program()))
+
+
+phases = st.sampled_from(Phase)
+moves_any = st.lists(st.builds(move, phases, st.integers(0, 24_000), st.integers(5, 5800)), min_size=1, max_size=8)
+
+
+@given(moves_any)
+def test_every_move_waits_at_a_gate_of_its_own(moves: list[PhaseMove]) -> None:
+    words = parse_string(program_text(program(*moves)), stroke=24_000)
+    assert words.runs
+    letters = [word.letter for word in words.instructions if word.letter != "V"]
+    assert letters == ["J", *"HAJ" * len(moves)]
+    assert [word.operand for word in words.instructions if word.letter == "A"] == [m.target for m in moves]
+    gates = [word.operand for word in words.instructions if word.letter == "H"]
+    assert gates == [index % 2 + 1 for index in range(len(moves))]
+
+
+@given(moves_any)
+def test_what_passes_the_ceiling_gives_no_more_than_the_ceiling(moves: list[PhaseMove]) -> None:
+    given_program = program(*moves)
+    try:
+        check_ceiling(given_program, spec=SPEC, ceiling=CEILING)
+    except DriverError:
+        return
+    lowest = min(m.target for m in moves)
+    assert FILLED - lowest <= CEILING.program_increments_most + CEILING.suck_back_increments_most
+    assert program_length(moves) <= SPEC.program_bytes
+
+
+def test_a_sound_shot_passes() -> None:
+    check_ceiling(shot_program(), spec=SPEC, ceiling=CEILING)
+
+
+def test_a_shot_may_give_its_most_and_a_repaid_suck_back_but_not_one_increment_more() -> None:
+    most = FILLED - CEILING.shot_increments_most - CEILING.suck_back_increments_most
+    check_ceiling(program(move(Phase.DWELL, most)), spec=SPEC, ceiling=CEILING)
+    assert "brings its shot to 1249" in refusal(program(move(Phase.DWELL, most - 1)))
+
+
+def test_the_second_shot_has_no_allowance_for_a_suck_back_that_the_program_shows() -> None:
+    first, back = move(Phase.DWELL, 11_000), move(Phase.SUCK_BACK, 11_048)
+    check_ceiling(program(first, back, move(Phase.DWELL, 9800)), spec=SPEC, ceiling=CEILING)
+    assert "brings its shot to 1201" in refusal(program(first, back, move(Phase.DWELL, 9799)))
+
+
+def test_splitting_a_shot_over_phases_does_not_raise_its_most() -> None:
+    moves = (move(Phase.ENTRY, 11_500), move(Phase.DWELL, 11_000), move(Phase.EXIT, 10_700))
+    assert "move 3 brings its shot to 1300" in refusal(program(*moves))
+
+
+def test_a_program_has_a_most_of_its_own() -> None:
+    moves = tuple(move(Phase.DWELL, FILLED - 1100 * shot) for shot in range(1, 7))
+    assert "the program gives 6600" in refusal(program(*moves))
+
+
+@pytest.mark.parametrize(
+    ("given_program", "detail"),
+    [
+        (program(), "no moves"),
+        (program(move(Phase.DWELL, -1), start=100), "position -1 is outside"),
+        (program(move(Phase.DWELL, 24_000), start=24_001), "position 24001 is outside"),
+        (program(move(Phase.DWELL, 11_900, 5801)), "top speed 5801"),
+        (program(move(Phase.DWELL, 11_900, 4)), "top speed 4"),
+        (program(move(Phase.EXIT, 12_001)), "draws back"),
+        (program(move(Phase.SUCK_BACK, 11_999)), "a suck-back, goes from"),
+        (program(move(Phase.DWELL, 11_900), move(Phase.SUCK_BACK, 11_949)), "a suck-back, goes from"),
+    ],
+)
+def test_a_program_outside_the_ceiling_is_refused_with_its_reason(given_program: PumpProgram, detail: str) -> None:
+    assert detail in refusal(given_program)
+
+
+def test_a_program_longer_than_the_pumps_buffer_is_refused() -> None:
+    text_bytes = program_length(shot_program().moves)
+    short = replace(SPEC, program_bytes=text_bytes - 1)
+    check_ceiling(shot_program(), spec=replace(SPEC, program_bytes=text_bytes), ceiling=CEILING)
+    with pytest.raises(DriverError, match=f"{text_bytes} characters; the pump holds {text_bytes - 1}"):
+        check_ceiling(shot_program(), spec=short, ceiling=CEILING)
+
+
+def test_a_move_is_given_twice_its_planned_time() -> None:
+    # 12000 increments are 3000 half-increments: 1.5 s at 2000/s, and two ramps of 40 ms at L 20.
+    assert longest_move_ns(Increments(12_000), SPEC.refill_speed, SPEC) == 2 * (1_500_000_000 + 80_000_000)
