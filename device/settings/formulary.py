@@ -1,0 +1,209 @@
+"""The formulary: profiles, serums and syringes as pydantic models, and their conversion into the core's types.
+
+Owns every key of these files: its name with the unit last, its meaning, its range. A table holds the file as it was
+written, in mm, uL and ms; `to_*` converts exactly. Never reads a file and never compares one with the console
+(`loading` does). An unknown key is an error; a rule between keys stands in a model's validator or in the core type's
+own check, and its text names the keys, by which `key_help` finds their lines.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Final, Self
+
+from pydantic import Field, model_validator
+
+from device.core.profile import Mode, Profile, TriggerStyle
+from device.core.serum import Ingredient, Serum
+from device.core.syringe import Syringe
+from device.core.units import Increments, Micrograms
+from device.settings.values import (
+    MICROLITRES,
+    MICROLITRES_PER_S,
+    MILLIGRAMS,
+    MILLIGRAMS_PER_KG,
+    MILLIGRAMS_PER_ML,
+    MILLILITRES,
+    MILLIMETRES,
+    MILLIMETRES_PER_S,
+    MILLISECONDS,
+    Choice,
+    Count,
+    Flag,
+    SettingsTable,
+    Text,
+    micrometres,
+    micrometres_per_s,
+    nanolitres,
+    nanolitres_per_s,
+    nanoseconds,
+    quantity,
+    refused,
+    topic_name,
+)
+
+INGREDIENTS_MOST: Final = 32
+LINE_PATTERN: Final = r"[^\x00-\x1f\x7f]{1,120}"
+"""One line of text: no control character."""
+
+
+class FormularyFile(SettingsTable):
+    """What the three kinds have in common: the name by which sessions and records call them."""
+
+    name: Annotated[str, topic_name("the name, that of the file without .toml")]
+
+
+class ProfileFile(FormularyFile):
+    """profiles/<name>.toml: how to inject. Lengths are from the skin's surface, positive into the skin."""
+
+    mode: Annotated[str, Choice("how many shots one press gives", tuple(mode.value for mode in Mode))]
+    trigger: Annotated[
+        str,
+        Choice("press: a release changes nothing; hold: a release retracts", tuple(s.value for s in TriggerStyle)),
+    ]
+    burst_shots: Annotated[int, Count('shots of one press in mode "burst", else 1', 1, 32)]
+    interval_ms: Annotated[Decimal, quantity("time from one shot's start to the next", MILLISECONDS, "50", "10000")]
+    depth_mm: Annotated[Decimal, quantity("deepest needle tip", MILLIMETRES, "0.1", "13")]
+    entry_speed_mm_s: Annotated[Decimal, quantity("wished speed inward", MILLIMETRES_PER_S, "1", "200")]
+    exit_speed_mm_s: Annotated[Decimal, quantity("wished speed outward", MILLIMETRES_PER_S, "1", "200")]
+    slowest_speed_mm_s: Annotated[
+        Decimal, quantity("how far the planner may slow the needle to fit the dose", MILLIMETRES_PER_S, "1", "200")
+    ]
+    dwell_ms: Annotated[Decimal, quantity("wished time at depth", MILLISECONDS, "0", "2000")]
+    longest_dwell_ms: Annotated[
+        Decimal, quantity("how far the planner may lengthen the dwell to fit the dose", MILLISECONDS, "0", "2000")
+    ]
+    entry_from_mm: Annotated[Decimal, quantity("depth from which the entry dose may run", MILLIMETRES, "0", "13")]
+    exit_until_mm: Annotated[Decimal, quantity("depth by which the exit dose has ended", MILLIMETRES, "0", "13")]
+    dose_ul: Annotated[Decimal, quantity("volume of one shot", MICROLITRES, "0.1", "500")]
+    entry_percent: Annotated[int, Count("share of the dose given while the needle enters", 0, 100)]
+    dwell_percent: Annotated[int, Count("share of the dose given at depth", 0, 100)]
+    exit_percent: Annotated[int, Count("share of the dose given while the needle leaves", 0, 100)]
+    suck_back_ul: Annotated[
+        Decimal, quantity("drawn back after the exit, repaid by the next shot", MICROLITRES, "0", "10")
+    ]
+    require_contact: Annotated[bool, Flag("whether a shot needs skin contact")]
+    session_volume_ml: Annotated[Decimal, quantity("most in one session", MILLILITRES, "0.01", "20")]
+    session_shots: Annotated[int, Count("most shots in one session", 1, 2000)]
+
+    @model_validator(mode="after")
+    def _only_a_burst_has_burst_shots(self) -> Self:
+        if self.mode != Mode.BURST.value and self.burst_shots != 1:
+            raise ValueError("burst_shots must be 1 unless mode is 'burst'")
+        return self
+
+    def to_profile(self) -> Profile:
+        """Return the core's profile. Raises ValueError, naming the keys, where they contradict each other."""
+        return Profile(
+            name=self.name,
+            mode=Mode(self.mode),
+            trigger=TriggerStyle(self.trigger),
+            burst_shots=self.burst_shots,
+            interval_ns=nanoseconds(self.interval_ms),
+            depth_um=micrometres(self.depth_mm),
+            entry_speed_um_s=micrometres_per_s(self.entry_speed_mm_s),
+            exit_speed_um_s=micrometres_per_s(self.exit_speed_mm_s),
+            slowest_speed_um_s=micrometres_per_s(self.slowest_speed_mm_s),
+            dwell_ns=nanoseconds(self.dwell_ms),
+            longest_dwell_ns=nanoseconds(self.longest_dwell_ms),
+            entry_from_um=micrometres(self.entry_from_mm),
+            exit_until_um=micrometres(self.exit_until_mm),
+            dose_nl=nanolitres(self.dose_ul),
+            entry_percent=self.entry_percent,
+            dwell_percent=self.dwell_percent,
+            exit_percent=self.exit_percent,
+            suck_back_nl=nanolitres(self.suck_back_ul),
+            require_contact=self.require_contact,
+            session_volume_nl=nanolitres(self.session_volume_ml, MILLILITRES),
+            session_shots=self.session_shots,
+        )
+
+
+class IngredientTable(SettingsTable):
+    """One ingredient. A limit that was only forgotten must not look like none: having none has to be said."""
+
+    name: Annotated[str, Text("the ingredient's name", LINE_PATTERN, "one line of text")]
+    concentration_mg_per_ml: Annotated[Decimal, quantity("concentration", MILLIGRAMS_PER_ML, "0.001", "1000")]
+    most_mg: Annotated[Decimal | None, quantity("most in one session", MILLIGRAMS, "0.001", "10000")] = None
+    most_mg_per_kg: Annotated[
+        Decimal | None, quantity("most in one session by body weight", MILLIGRAMS_PER_KG, "0.001", "1000")
+    ] = None
+    no_limit_reason: Annotated[
+        str | None, Text("why it needs no limit, where it has none", LINE_PATTERN, "one line of text")
+    ] = None
+
+    @model_validator(mode="after")
+    def _says_what_limits_it(self) -> Self:
+        limited = self.most_mg is not None or self.most_mg_per_kg is not None
+        if limited is (self.no_limit_reason is not None):
+            raise refused(
+                f"{self.name} with {'a limit and no_limit_reason' if limited else 'no limit'}",
+                "required is most_mg or most_mg_per_kg or both, or else no_limit_reason",
+                "remove what is not true" if limited else "add one of these keys",
+            )
+        return self
+
+    def to_ingredient(self) -> Ingredient:
+        """Return the core's ingredient."""
+        return Ingredient(
+            name=self.name,
+            concentration_ug_per_ml=MILLIGRAMS_PER_ML.whole(self.concentration_mg_per_ml),
+            most_ug=None if self.most_mg is None else Micrograms(MILLIGRAMS.whole(self.most_mg)),
+            most_ug_per_kg=(
+                None if self.most_mg_per_kg is None else Micrograms(MILLIGRAMS_PER_KG.whole(self.most_mg_per_kg))
+            ),
+        )
+
+
+class SerumFile(FormularyFile):
+    """serums/<name>.toml: what is in the vial."""
+
+    vial_ml: Annotated[Decimal, quantity("volume of the vial", MILLILITRES, "0.1", "100")]
+    ingredients: Annotated[list[IngredientTable], Field(min_length=1, max_length=INGREDIENTS_MOST)]
+
+    @model_validator(mode="after")
+    def _lists_each_ingredient_once(self) -> Self:
+        names = [ingredient.name.casefold() for ingredient in self.ingredients]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            # Two entries would be limited one by one and never together.
+            raise refused(
+                f"{', '.join(twice)} listed more than once",
+                "allowed is one entry for each ingredient",
+                "write one entry with its whole concentration",
+            )
+        return self
+
+    def to_serum(self) -> Serum:
+        """Return the core's serum."""
+        return Serum(
+            name=self.name,
+            ingredients=tuple(ingredient.to_ingredient() for ingredient in self.ingredients),
+            vial_nl=nanolitres(self.vial_ml, MILLILITRES),
+        )
+
+
+class SyringeFile(FormularyFile):
+    """syringes/<name>.toml: a syringe type on the pump."""
+
+    stroke_ul: Annotated[Decimal, quantity("calibrated volume of the pump's full stroke", MICROLITRES, "10", "20000")]
+    smallest_dose_ul: Annotated[Decimal, quantity("doses under this are refused", MICROLITRES, "0.1", "500")]
+    fastest_ul_s: Annotated[Decimal, quantity("fastest flow", MICROLITRES_PER_S, "1", "1000")]
+    backlash_ul: Annotated[Decimal, quantity("what the drive's play can swallow at a turn", MICROLITRES, "0", "100")]
+
+    @model_validator(mode="after")
+    def _holds_its_smallest_dose(self) -> Self:
+        if self.smallest_dose_ul + self.backlash_ul >= self.stroke_ul:
+            raise ValueError("smallest_dose_ul and backlash_ul must together be less than stroke_ul")
+        return self
+
+    def to_syringe(self, stroke_increments: Increments) -> Syringe:
+        """Return the core's syringe on a pump of `stroke_increments`; the overshoot is rounded up."""
+        stroke_nl = nanolitres(self.stroke_ul)
+        backlash_nl = nanolitres(self.backlash_ul)
+        return Syringe(
+            name=self.name,
+            stroke_nl=stroke_nl,
+            stroke_increments=stroke_increments,
+            smallest_dose_nl=nanolitres(self.smallest_dose_ul),
+            fastest_nl_s=nanolitres_per_s(self.fastest_ul_s),
+            # More overshoot than the play costs nothing; less would put the play into the next dose.
+            backlash_increments=Increments(-(-backlash_nl * stroke_increments // stroke_nl)),
+        )
