@@ -56,5 +56,5 @@ def set_up_logging(*, as_json: bool, verbose: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    for name in ("device", "drivers"):
+    for name in ("device", "drivers", "mesogun"):
         logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.INFO)

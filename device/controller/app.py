@@ -53,7 +53,7 @@ from device.core.records import Booted, SessionStarted
 from device.core.session import Region, Session
 from device.core.shot_plan import PlanRefused, plan_stroke
 from device.core.units import Increments, Nanolitres, increments_within
-from device.journal_reader import JournalDamagedError, JournalUnavailableError
+from device.journal_reader import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.scheduling import become_realtime
 from device.settings import Configuration, Loaded
 from drivers.gpio.indicators import Indicators
@@ -128,7 +128,7 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
     stack.callback(os.close, descriptor)
     boot_id = str(uuid.uuid4())
     try:
-        journal = Journal.open(options.state_dir / "journal.sqlite", boot_id=boot_id, wall_clock_ms=wall_clock_ms)
+        journal = Journal.open(options.state_dir / JOURNAL_NAME, boot_id=boot_id, wall_clock_ms=wall_clock_ms)
     except (JournalDamagedError, JournalUnavailableError) as error:
         raise StartRefused(str(error)) from error
     writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")

@@ -111,6 +111,7 @@ def _add_services(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     gateway = commands.add_parser("gateway", help="run the gateway: publish the journal over MQTT")
     _service_options(gateway)
     gateway.add_argument("--broker", type=_broker, metavar="HOST:PORT", help="broker (default: of device.toml)")
+    gateway.add_argument("--cursor", type=Path, metavar="DIR", help="where it remembers its place (default: --state)")
     gateway.set_defaults(call="device.service.processes:gateway")
 
 

@@ -24,9 +24,9 @@ from device.core.profile import Profile
 from device.core.records import MagazineIntent, MagazineSettled, PressRefused, ShotGiven
 from device.core.syringe import Syringe
 from device.core.units import Increments
-from device.gateway.outbox_cursor import OutboxCursor
-from device.journal_reader import JournalReader
-from device.service.broker import start_broker
+from device.gateway.outbox_cursor import CURSOR_NAME, CursorFile
+from device.journal_reader import JOURNAL_NAME, JournalReader
+from device.service.broker import BrokerUnavailableError, start_broker
 from device.service.control_client import CommandRefused, ControllerAbsent, ask
 from device.service.demo_view import DemoView, open_view
 from device.service.errors import ServiceError
@@ -101,7 +101,7 @@ def demo(options: argparse.Namespace) -> int:
         show = _Show(options, configuration, loaded.value, state.absolute(), view)
         try:
             summary = asyncio.run(show.run())
-        except (ControllerAbsent, CommandRefused, SimConsoleError, OSError) as error:
+        except (BrokerUnavailableError, ControllerAbsent, CommandRefused, SimConsoleError, OSError) as error:
             raise ServiceError(str(error)) from error
     view.summary(asdict(summary), good=summary.agrees())
     if options.json:
@@ -162,7 +162,9 @@ class _Show:
         if self._options.broker is not None:
             host, port = self._options.broker
             return host, port, "given"
-        broker = start_broker(self._state / "broker")
+        directory = self._state / "broker"
+        directory.mkdir(exist_ok=True)
+        broker = start_broker(directory)
         stack.callback(broker.stop)
         return broker.host, broker.port, broker.kind
 
@@ -210,7 +212,9 @@ class _Show:
         self._spilled_before = world.given_in_air
         await self._command("arm")
         operator = SimulatedOperator(world, seed=self._options.seed, skew_us=1500)
-        watching = asyncio.create_task(self._watch(world))
+        motion = MotionTime()
+        motion.needle_moved(world.needle_changed_ns)
+        watching = asyncio.create_task(self._watch(world, motion))
         try:
             report = await operator.treat(
                 self._regions,
@@ -225,7 +229,8 @@ class _Show:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
-        return report, self._motion_s
+        motion.needle_moved(world.needle_changed_ns)
+        return report, motion.seconds
 
     async def _until_settled(self) -> None:
         deadline = time.monotonic() + END_DEADLINE_S
@@ -236,30 +241,21 @@ class _Show:
                 return
             await asyncio.sleep(0.05)
 
-    async def _watch(self, world: World) -> None:
-        """Show progress; measure the time in which the needle worked, without the moves between regions."""
-        self._motion_s = 0.0
-        first_ns, last_ns, idle = 0, 0, True
+    async def _watch(self, world: World, motion: "MotionTime") -> None:
         while True:
             self._view.update(await self._command("status"), self._regions)
-            changed_ns = world.needle_changed_ns
-            if changed_ns > last_ns:
-                first_ns = changed_ns if idle else first_ns
-                idle = False
-                last_ns = changed_ns
-            elif not idle and time.monotonic_ns() - last_ns > 400_000_000:
-                self._motion_s += (last_ns - first_ns) / 1e9
-                idle = True
+            motion.needle_moved(world.needle_changed_ns)
             await asyncio.sleep(VIEW_PERIOD_S)
 
     async def _until_published(self, gateway: "subprocess.Popen[bytes]") -> int:
         """Wait until the broker has acknowledged every record; returns how many it has."""
         deadline = time.monotonic() + END_DEADLINE_S
-        with JournalReader.open(self._state / "journal.sqlite") as reader:
+        with JournalReader.open(self._state / JOURNAL_NAME) as reader:
             head = reader.head().seq
         published = 0
         while time.monotonic() < deadline and gateway.poll() is None:
-            published = OutboxCursor.read(self._state)
+            acknowledged = CursorFile(self._state / CURSOR_NAME).load()
+            published = acknowledged.seq if acknowledged is not None else 0
             if published >= head:
                 break
             await asyncio.sleep(0.05)
@@ -268,7 +264,7 @@ class _Show:
     def _summary(
         self, world: World, report: OperatorReport, published: int, kind: str, *, motion_s: float, duration_s: float
     ) -> Summary:
-        with JournalReader.open(self._state / "journal.sqlite") as reader:
+        with JournalReader.open(self._state / JOURNAL_NAME) as reader:
             verification = reader.verify()
             records = [entry.record() for entry in _all(reader)]
         shots = [record for record in records if isinstance(record, ShotGiven)]
@@ -301,6 +297,33 @@ class _Show:
             broker=kind,
             state=str(self._state),
         )
+
+
+@dataclass
+class MotionTime:
+    """The time in which the needle worked, without the pauses in which the gun moves to another region.
+
+    Told again and again when the needle moved last; a gap of more than `PAUSE_NS` is a pause. What it is told first
+    was before the treatment.
+    """
+
+    PAUSE_NS = 500_000_000
+
+    first_ns: int = -1
+    last_ns: int = -1
+    worked_ns: int = 0
+
+    def needle_moved(self, changed_ns: int) -> None:
+        """Take the time of the needle's last step."""
+        if self.first_ns < 0 or (changed_ns > self.last_ns and changed_ns - self.last_ns > self.PAUSE_NS):
+            self.worked_ns += self.last_ns - self.first_ns
+            self.first_ns = changed_ns
+        self.last_ns = changed_ns
+
+    @property
+    def seconds(self) -> float:
+        """The time worked so far."""
+        return (self.worked_ns + self.last_ns - self.first_ns) / 1e9
 
 
 def percentile(values: Sequence[int], percent: int) -> int:

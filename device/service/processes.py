@@ -83,6 +83,7 @@ def gateway(options: argparse.Namespace) -> int:
         state_dir=state_of(options),
         runtime_dir=socket_of(options).parent,
         keepalive_s=mqtt.keepalive_s,
+        cursor_dir=options.cursor,
     )
 
     async def until_told() -> None:

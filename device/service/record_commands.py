@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from device.core.journal_chain import Entry
-from device.journal_reader import JournalDamagedError, JournalReader, JournalUnavailableError, utc_text
+from device.journal_reader import JOURNAL_NAME, JournalDamagedError, JournalReader, JournalUnavailableError, utc_text
 from device.service.control_client import STANDARD_STATE
 from device.service.errors import ServiceError
 from device.settings import ConfigurationError, find_configuration_directory, load_configuration
@@ -17,7 +17,7 @@ PAGE = 500
 def _open(options: argparse.Namespace) -> JournalReader:
     state: Path = options.state or STANDARD_STATE
     try:
-        return JournalReader.open(state / "journal.sqlite")
+        return JournalReader.open(state / JOURNAL_NAME)
     except (JournalDamagedError, JournalUnavailableError) as error:
         raise ServiceError(str(error)) from error
 

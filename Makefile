@@ -1,0 +1,62 @@
+# Two commands matter: `make demo` and `make test`. Both work from a fresh clone with python3, venv, make and git.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+
+.PHONY: help demo test check unit system bench schema golden diagram lock clean
+
+help:  ## show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+# The environment is made anew when what it is made of changes; the stamp is written last, so a broken make is repeated.
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "mesogun needs Python 3.11 or newer; try make PYTHON=python3.13")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes -r requirements/run.txt -r requirements/build.txt
+	$(PIP) --no-build-isolation --no-deps --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	$(PIP) --require-hashes -r requirements/dev.txt
+	touch $@
+
+demo: $(VENV)/.run  ## a simulated gun treats a scalp
+	$(BIN)/mesogun demo $(DEMO)
+
+test: $(VENV)/.dev  ## every check and every test (installs Debian's mosquitto where it may)
+	.ci/system-packages
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## format, lint, types, layers, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev  ## only the quick tests
+	$(BIN)/python -m pytest tests/unit tests/contract tests/golden
+
+bench: $(VENV)/.dev  ## timings, as ratios to a floor measured in the same run
+	.ci/system-packages
+	$(BIN)/python -m tests.bench $(BENCH)
+
+schema: $(VENV)/.dev  ## write config/schema anew
+	$(BIN)/python -m device.service.config_schema
+
+golden: $(VENV)/.dev  ## write the golden traces anew; review them like code
+	$(BIN)/python -m tests.golden.update
+
+diagram: $(VENV)/.dev  ## write the state diagram of docs/ARCHITECTURE.md anew
+	$(BIN)/python -m tests.golden.diagram
+
+lock:  ## resolve the requirements anew (needs uv)
+	for kind in run:--extra=demo pi:--extra=pi dev:--extra=demo\ --group=dev; do \
+	  uv pip compile pyproject.toml $${kind#*:} --universal --python-version 3.11 --generate-hashes \
+	    --no-annotate --no-header --upgrade --quiet --output-file requirements/$${kind%%:*}.txt; done
+	uv pip compile requirements/build.in --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header --upgrade --quiet --output-file requirements/build.txt
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
