@@ -52,7 +52,7 @@ from device.core.ledger import Ledger, apply
 from device.core.records import Booted, SessionStarted
 from device.core.session import Region, Session
 from device.core.shot_plan import PlanRefused, plan_stroke
-from device.core.units import Increments, Nanolitres, increments_within
+from device.core.units import Nanolitres
 from device.journal_reader import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.scheduling import become_realtime
 from device.settings import Configuration, Loaded
@@ -67,6 +67,9 @@ log = logging.getLogger(__name__)
 
 PRIORITY: Final = 10
 """SCHED_FIFO priority of the controller: the permit must not wait for other programs; far below the strokes' 50."""
+
+SUCK_BACK_NL_MOST: Final = Nanolitres(10_000)
+"""More than any tube of 15 cm needs; above it a program is a mistake."""
 
 JOURNAL_PAGE: Final = 500
 """Entries read at a time while the ledger is computed at start."""
@@ -213,18 +216,13 @@ def _ledger(journal: Journal, *, simulated: bool) -> Ledger:
 
 
 def pump_ceiling(configuration: Configuration) -> PumpCeiling:
-    """Return the console's own ceiling in increments, independent of the planner."""
-    limits, pump = configuration.device.limits, configuration.device.pump
-    smallest = min(loaded.value.stroke_nl for loaded in configuration.syringes.values())
-
-    def most(volume_nl: Nanolitres) -> Increments:
-        return increments_within(volume_nl, stroke_nl=smallest, stroke_increments=pump.stroke_increments)
-
-    shot = Nanolitres(max(limits.shot_nl, limits.prime_nl))
+    """Return the console's hard limits as the pump driver holds every program to them, independent of the planner."""
+    limits = configuration.device.limits
     return PumpCeiling(
-        shot_increments_most=most(shot),
-        program_increments_most=most(Nanolitres(shot * limits.magazine_shots)),
-        suck_back_increments_most=most(limits.shot_nl),
+        shot_nl_most=limits.shot_nl,
+        program_nl_most=Nanolitres(limits.shot_nl * limits.magazine_shots),
+        prime_nl_most=limits.prime_nl,
+        suck_back_nl_most=SUCK_BACK_NL_MOST,
     )
 
 

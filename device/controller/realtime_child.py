@@ -138,21 +138,21 @@ class RealtimeChild:
     async def _supervise(self) -> None:
         """Renew the permit while the loop runs; notice a silent or ended child within one period."""
         while not self._closing:
-            now_ns = time.monotonic_ns()
             if self._page is not None:
-                self._page.permit(now_ns + self._timing.permit_ns)
-            reason = self._lost(now_ns)
+                self._page.permit(time.monotonic_ns() + self._timing.permit_ns)
+            reason = self._lost()
             if reason is not None:
                 await self._replace(reason)
             await asyncio.sleep(PERMIT_PERIOD_S)
 
-    def _lost(self, now_ns: int) -> str | None:
+    def _lost(self) -> str | None:
+        """Return why the child counts as lost; None while it lives and scans."""
         if self._process is None or self._page is None:
             return None
         if self._process.returncode is not None:
             return f"it ended with code {self._process.returncode}"
-        silent_ns = time.monotonic_ns() - max(self._page.scan_ns, 0)
-        if silent_ns > self._timing.silence_ns and now_ns - self._page.scan_ns > self._timing.silence_ns:
+        silent_ns = time.monotonic_ns() - self._page.scan_ns
+        if silent_ns > self._timing.silence_ns:
             return f"no scan for {silent_ns / 1e6:.0f} ms"
         return None
 

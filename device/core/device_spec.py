@@ -1,6 +1,6 @@
 """What one console is: its needle axis, its pump, its hard limits and its timings.
 
-Plain numbers from `config/device.toml`, already checked for type and unit by `device.controller.settings`; the
+Plain numbers from `config/device.toml`, already checked for type and unit by `device.settings`; the
 rules between them are checked here so that a specification built by hand is held to them too.
 """
 

@@ -101,11 +101,16 @@ class RealtimeMagazine:
 class PumpProgram:
     """Key 1's part: gated absolute moves in order, from plunger position `start`.
 
+    `purpose` and `stroke_nl` (the syringe's calibrated volume per stroke) are what the pump driver needs to hold the
+    program to the console's ceiling in volume.
+
     Gates alternate over the whole program, beginning with gate 1; the phase line is 0 before the first move and
     changes its level after every move.
     """
 
     magazine_id: int
+    purpose: Purpose
+    stroke_nl: Nanolitres
     start: Increments
     moves: tuple[PhaseMove, ...]
 
@@ -123,6 +128,7 @@ class Magazine:
     session_id: str
     first_shot: int
     region: str
+    stroke_nl: Nanolitres
     start: Increments
     low_water: Increments
     carry_before: int
@@ -137,7 +143,13 @@ class Magazine:
     def pump_program(self) -> PumpProgram:
         """Return key 1's part."""
         moves = tuple(move for shot in self.shots for move in shot.moves)
-        return PumpProgram(magazine_id=self.magazine_id, start=self.start, moves=moves)
+        return PumpProgram(
+            magazine_id=self.magazine_id,
+            purpose=self.purpose,
+            stroke_nl=self.stroke_nl,
+            start=self.start,
+            moves=moves,
+        )
 
     def realtime_magazine(self) -> RealtimeMagazine:
         """Return key 2's part."""

@@ -338,6 +338,7 @@ def plan_prime(
         session_id=session_id,
         first_shot=0,
         region="",
+        stroke_nl=syringe.stroke_nl,
         start=plunger.position,
         low_water=plunger.low_water,
         carry_before=plunger.carry,

@@ -111,6 +111,7 @@ def next_magazine(console: Console, *records: Record) -> Step:
         session_id=session.session_id,
         first_shot=shots_done + 1,
         region=region,
+        stroke_nl=session.syringe.stroke_nl,
         start=plunger.position,
         low_water=plunger.low_water,
         carry_before=plunger.carry,

@@ -10,9 +10,9 @@ from typing import Final
 
 from device.core.device_spec import PumpSpec
 from device.core.faults import Fault
-from device.core.magazine import PhaseMove, PumpProgram
+from device.core.magazine import PhaseMove, PumpProgram, Purpose
 from device.core.profile import Phase
-from device.core.units import HalfIncrementsPerSecond, Increments
+from device.core.units import HalfIncrementsPerSecond, Increments, Nanolitres
 from drivers.ports import DriverError
 
 TOP_SPEED_LEAST: Final = 5
@@ -24,16 +24,39 @@ _PHASE_ORDER: Final = {phase: order for order, phase in enumerate(Phase)}
 
 @dataclass(frozen=True, slots=True)
 class PumpCeiling:
-    """What no program may exceed on this console, whatever the planner says. All in increments, all at least 0.
+    """What no program may exceed on this console, whatever the planner says. Volumes in nl, all at least 0.
 
-    `shot_increments_most`: given by one shot (a run of moves whose phases come in order). `program_increments_most`:
-    given by one program. `suck_back_increments_most`: drawn back after a shot; the first shot of a program may give
-    as much more, because it may repay a suck-back that this program does not show.
+    `shot_nl_most`: given by one shot (a run of moves whose phases come in order). `program_nl_most`: given by one
+    program. `prime_nl_most`: given by a prime. `suck_back_nl_most`: drawn back after a shot; the first shot of a
+    program may give as much more, because it may repay a suck-back that this program does not show.
     """
 
-    shot_increments_most: Increments
-    program_increments_most: Increments
-    suck_back_increments_most: Increments
+    shot_nl_most: Nanolitres
+    program_nl_most: Nanolitres
+    prime_nl_most: Nanolitres
+    suck_back_nl_most: Nanolitres
+
+    def in_increments(self, program: PumpProgram, spec: PumpSpec) -> "_Bounds":
+        """Return the bounds for `program`, by its syringe's calibration, rounded toward less fluid."""
+        if program.stroke_nl <= 0:
+            raise above_ceiling(f"the syringe's stroke is {program.stroke_nl} nl")
+        shot_nl, program_nl = self.shot_nl_most, self.program_nl_most
+        if program.purpose is Purpose.PRIME:
+            shot_nl = program_nl = self.prime_nl_most
+
+        def whole(volume_nl: Nanolitres) -> int:
+            return volume_nl * spec.stroke_increments // program.stroke_nl
+
+        return _Bounds(shot=whole(shot_nl), program=whole(program_nl), suck_back=whole(self.suck_back_nl_most))
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """The ceiling in the increments of one syringe."""
+
+    shot: int
+    program: int
+    suck_back: int
 
 
 def program_text(program: PumpProgram) -> str:
@@ -64,7 +87,8 @@ def check_ceiling(program: PumpProgram, *, spec: PumpSpec, ceiling: PumpCeiling)
     if (length := program_length(program.moves)) > spec.program_bytes:
         raise above_ceiling(f"the program has {length} characters; the pump holds {spec.program_bytes}")
     check_position(program.start, spec)
-    allowed_repay = ceiling.suck_back_increments_most
+    bounds = ceiling.in_increments(program, spec)
+    allowed_repay = bounds.suck_back
     place = lowest = shot_top = program.start
     last = -1
     for number, move in enumerate(program.moves, start=1):
@@ -73,28 +97,28 @@ def check_ceiling(program: PumpProgram, *, spec: PumpSpec, ceiling: PumpCeiling)
             raise above_ceiling(f"move {number} has top speed {move.top_speed}; fastest is {spec.fastest_speed}")
         order = _PHASE_ORDER[move.phase]
         if order <= last:
-            shot_top, allowed_repay = lowest, Increments(0)
+            shot_top, allowed_repay = lowest, 0
         last = order
-        _check_direction(number, move, place=place, lowest=lowest, ceiling=ceiling)
+        _check_direction(number, move, place=place, lowest=lowest, bounds=bounds)
         place, lowest = move.target, min(lowest, move.target)
-        if shot_top - lowest > ceiling.shot_increments_most + allowed_repay:
+        if shot_top - lowest > bounds.shot + allowed_repay:
             raise above_ceiling(
                 f"move {number} brings its shot to {shot_top - lowest} increments; "
-                f"the most is {ceiling.shot_increments_most + allowed_repay}"
+                f"the most is {bounds.shot + allowed_repay}"
             )
-    most = ceiling.program_increments_most + ceiling.suck_back_increments_most
+    most = bounds.program + bounds.suck_back
     if program.start - lowest > most:
         raise above_ceiling(f"the program gives {program.start - lowest} increments; the most is {most}")
 
 
 def _check_direction(
-    number: int, move: PhaseMove, *, place: Increments, lowest: Increments, ceiling: PumpCeiling
+    number: int, move: PhaseMove, *, place: Increments, lowest: Increments, bounds: _Bounds
 ) -> None:
     if move.phase is Phase.SUCK_BACK:
-        if not place <= move.target <= lowest + ceiling.suck_back_increments_most:
+        if not place <= move.target <= lowest + bounds.suck_back:
             raise above_ceiling(
                 f"move {number}, a suck-back, goes from {place} to {move.target}; "
-                f"the most above {lowest} is {ceiling.suck_back_increments_most}"
+                f"the most above {lowest} is {bounds.suck_back}"
             )
     elif move.target > place:
         raise above_ceiling(f"move {number} draws back ({place} to {move.target}) in phase {move.phase.value}")

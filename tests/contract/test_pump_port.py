@@ -13,14 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.core.faults import Fault
-from device.core.magazine import PumpProgram
+from device.core.magazine import PumpProgram, Purpose
 from device.core.profile import Phase
 from device.core.units import Increments
 from drivers.ports import DriverError, GateLevels, PumpPort, PumpStatus
 from drivers.pump.cavro import CavroPump, ExchangeCut, program_text
 from drivers.pump.cavro_codec import Command, command_reader
 from drivers.sim.pump_firmware import IDENTITY, Troubles, Valve
-from tests.support.pump import CEILING, FILLED, SPEC, Rig, make_rig, move, ready_rig, run_virtual, shot_program
+from tests.support.pump import (
+    CEILING,
+    FILLED,
+    SPEC,
+    STROKE_NL,
+    Rig,
+    make_rig,
+    move,
+    ready_rig,
+    run_virtual,
+    shot_program,
+)
 
 LATE_NS = 150_000_000
 
@@ -187,7 +198,9 @@ def test_a_program_from_another_position_is_refused() -> None:
 def test_a_program_above_the_ceiling_sends_nothing_at_all() -> None:
     async def main() -> None:
         rig = await ready_rig()
-        too_much = PumpProgram(magazine_id=1, start=FILLED, moves=(move(Phase.DWELL, 100),))
+        too_much = PumpProgram(
+            magazine_id=1, purpose=Purpose.INJECT, stroke_nl=STROKE_NL, start=FILLED, moves=(move(Phase.DWELL, 100),)
+        )
         assert await fault_of(rig.pump.load(too_much)) is Fault.PUMP_CEILING
         assert rig.line.sent == []
 
@@ -224,7 +237,11 @@ def test_an_operand_that_the_pump_refuses_is_told_wherever_the_pump_tells_it(at_
         await rig.whisper("N0IA3000OR")  # a pump that has fallen back to 3000 increments takes no 3010
         moves = (move(Phase.DWELL, 2990), move(Phase.SUCK_BACK, 3010))
         with pytest.raises(DriverError, match="error 3, invalid operand") as caught:
-            await rig.pump.load(PumpProgram(magazine_id=1, start=Increments(3000), moves=moves))
+            await rig.pump.load(
+                PumpProgram(
+                    magazine_id=1, purpose=Purpose.INJECT, stroke_nl=STROKE_NL, start=Increments(3000), moves=moves
+                )
+            )
         assert caught.value.fault is Fault.PUMP_ERROR
         assert not rig.firmware.busy
 
@@ -437,7 +454,7 @@ def test_a_closed_pump_says_so() -> None:
 def program_of(speeds: list[int]) -> PumpProgram:
     """Return a program with one move of 10 increments at each of `speeds`."""
     moves = tuple(move(Phase.DWELL, FILLED - 10 * number, speed) for number, speed in enumerate(speeds, start=1))
-    return PumpProgram(magazine_id=1, start=FILLED, moves=moves)
+    return PumpProgram(magazine_id=1, purpose=Purpose.INJECT, stroke_nl=STROKE_NL, start=FILLED, moves=moves)
 
 
 def test_a_program_of_255_characters_loads_and_one_of_256_does_not_leave() -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from device.core.device_spec import PumpSpec
-from device.core.magazine import PhaseMove, PumpProgram
+from device.core.magazine import PhaseMove, PumpProgram, Purpose
 from device.core.profile import Phase
-from device.core.units import HalfIncrementsPerSecond, Increments, Nanoseconds
+from device.core.units import HalfIncrementsPerSecond, Increments, Nanolitres, Nanoseconds
 from drivers.pump.cavro import CavroPump, PumpCeiling
 from drivers.pump.cavro_codec import Command
 from drivers.pump.serial_line import Lost, Received
@@ -41,10 +41,14 @@ SPEC = PumpSpec(
     phase_feedback=True,
 )
 CEILING = PumpCeiling(
-    shot_increments_most=Increments(1200),
-    program_increments_most=Increments(6000),
-    suck_back_increments_most=Increments(48),
+    shot_nl_most=Nanolitres(50_000),
+    program_nl_most=Nanolitres(250_000),
+    prime_nl_most=Nanolitres(100_000),
+    suck_back_nl_most=Nanolitres(2_000),
 )
+STROKE_NL = Nanolitres(1_000_000)
+"""A 1 mL syringe: of `CEILING` a shot may have 1200 increments, a program 6000, a prime 2400, a suck-back 48."""
+
 FILLED = Increments(12_000)
 
 
@@ -259,7 +263,7 @@ def shot_program(start: int = FILLED) -> PumpProgram:
         move(Phase.EXIT, start - 480),
         move(Phase.SUCK_BACK, start - 456),
     )
-    return PumpProgram(magazine_id=1, start=Increments(start), moves=moves)
+    return PumpProgram(magazine_id=1, purpose=Purpose.INJECT, stroke_nl=STROKE_NL, start=Increments(start), moves=moves)
 
 
 @contextmanager

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.core.faults import Fault
-from device.core.magazine import PhaseMove, PumpProgram
+from device.core.magazine import PhaseMove, PumpProgram, Purpose
 from device.core.profile import Phase
 from device.core.units import Increments
 from drivers.ports import DriverError
 from drivers.pump.cavro import check_ceiling, longest_move_ns, program_length, program_text
 from drivers.sim.pump_commands import parse_string
-from tests.support.pump import CEILING, FILLED, SPEC, move, shot_program
+from tests.support.pump import CEILING, FILLED, SPEC, STROKE_NL, move, shot_program
 
 
 def program(*moves: PhaseMove, start: int = FILLED) -> PumpProgram:
-    return PumpProgram(magazine_id=1, start=Increments(start), moves=moves)
+    return PumpProgram(magazine_id=1, purpose=Purpose.INJECT, stroke_nl=STROKE_NL, start=Increments(start), moves=moves)
 
 
 def refusal(given: PumpProgram) -> str:
@@ -65,7 +65,7 @@ def test_what_passes_the_ceiling_gives_no_more_than_the_ceiling(moves: list[Phas
     except DriverError:
         return
     lowest = min(m.target for m in moves)
-    assert FILLED - lowest <= CEILING.program_increments_most + CEILING.suck_back_increments_most
+    assert FILLED - lowest <= 6000 + 48
     assert program_length(moves) <= SPEC.program_bytes
 
 
@@ -74,7 +74,7 @@ def test_a_sound_shot_passes() -> None:
 
 
 def test_a_shot_may_give_its_most_and_a_repaid_suck_back_but_not_one_increment_more() -> None:
-    most = FILLED - CEILING.shot_increments_most - CEILING.suck_back_increments_most
+    most = FILLED - 1200 - 48
     check_ceiling(program(move(Phase.DWELL, most)), spec=SPEC, ceiling=CEILING)
     assert "brings its shot to 1249" in refusal(program(move(Phase.DWELL, most - 1)))
 

@@ -1,0 +1,322 @@
+"""Every message that leaves the console: its fields, its topic, its codes.
+
+Owns the outside form as pydantic models, one flat JSON object a message, the unit last in each name, a numeric code
+beside each enumerated string; the documents for consumers (AsyncAPI) are generated from here. Builds nothing and does
+no I/O: `publications` does the one, `mqtt` the other. No patient identity has a field here, and `extra="forbid"` keeps
+one from slipping in. A code never changes its meaning; the schema's number counts up when a field does.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from device.core.journal_chain import TS_MS_MAX
+from device.core.magazine import Outcome, Purpose
+from device.core.profile import Mode
+
+PriorityName = Literal["low", "medium", "high"]
+ConnectionReason = Literal["connected", "stopped", "lost"]
+JournalState = Literal["ok", "unavailable", "damaged"]
+
+
+class Message(BaseModel):
+    """What all messages share. `seq` is an event's own number; elsewhere the last record the broker acknowledged.
+
+    `boot_id` and `seq` together name an event: a consumer drops what it has seen. `session_id` is opaque, empty
+    outside a session. `ts` is `ts_ms` as text, UTC; order is by `seq`, never by time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_number: Literal[1] = Field(default=1, alias="schema")
+    ts: str
+    ts_ms: int = Field(ge=0, le=TS_MS_MAX)
+    boot_id: str
+    seq: int = Field(ge=0)
+    session_id: str
+
+
+class BootedEvent(Message):
+    """The controller started; the digest covers every configuration file it read."""
+
+    kind: Literal["booted"] = "booted"
+    kind_code: Literal[1] = 1
+    version: str
+    configuration_sha256: str
+    simulated: bool
+
+
+class CommandEvent(Message):
+    """A command from the control socket. `command` is its first word alone: an argument might name a patient."""
+
+    kind: Literal["command"] = "command"
+    kind_code: Literal[2] = 2
+    command: str
+    uid: int
+    pid: int
+    accepted: bool
+    reason: str
+
+
+class SessionStartedEvent(Message):
+    """A session began. `regions` and `region_points` are comma-joined, in the same order; weight null if not given."""
+
+    kind: Literal["session_started"] = "session_started"
+    kind_code: Literal[3] = 3
+    profile: str
+    profile_sha256: str
+    serum: str
+    serum_sha256: str
+    syringe: str
+    syringe_sha256: str
+    weight_g: int | None
+    regions: str
+    region_points: str
+
+
+class SessionEndedEvent(Message):
+    """A session ended, with its booked totals."""
+
+    kind: Literal["session_ended"] = "session_ended"
+    kind_code: Literal[4] = 4
+    reason: str
+    shots: int
+    volume_ul: float
+
+
+class MagazineIntentEvent(Message):
+    """What may now be given, written before anything was loaded. Lists are comma-joined; positions in increments."""
+
+    kind: Literal["magazine_intent"] = "magazine_intent"
+    kind_code: Literal[5] = 5
+    magazine_id: int
+    purpose: Purpose
+    purpose_code: int
+    region: str
+    first_shot: int
+    start: int
+    low_water: int
+    carry_before: int
+    moves_per_shot: int
+    phases: str
+    targets: str
+    doses_ul: str
+    carries: str
+
+
+class ShotEvent(Message):
+    """One shot's outcome: booked volumes by phase, depth, and the real-time process's own times (-1 unknown)."""
+
+    kind: Literal["shot"] = "shot"
+    kind_code: Literal[6] = 6
+    magazine_id: int
+    shot: int
+    region: str
+    outcome: Outcome
+    outcome_code: int
+    reason: str
+    mode: Mode
+    mode_code: int
+    planned_ul: float
+    booked_ul: float
+    entry_ul: float
+    dwell_ul: float
+    exit_ul: float
+    depth_mm: float
+    press_to_step_us: int
+    step_late_us_p50: int
+    step_late_us_p99: int
+    step_late_us_max: int
+    entry_us: int
+    dwell_us: int
+    exit_us: int
+    stroke_us: int
+
+
+class MagazineSettledEvent(Message):
+    """An intent closed: the plunger's position and what was given; `certain` is false when the most was booked."""
+
+    kind: Literal["magazine_settled"] = "magazine_settled"
+    kind_code: Literal[7] = 7
+    magazine_id: int
+    purpose: Purpose
+    purpose_code: int
+    reason: str
+    position: int
+    low_water: int
+    given: int
+    given_ul: float
+    shots: int
+    carry: int
+    certain: bool
+
+
+class RefilledEvent(Message):
+    """The plunger drew from the vial."""
+
+    kind: Literal["refilled"] = "refilled"
+    kind_code: Literal[8] = 8
+    from_position: int
+    position: int
+    volume_ul: float
+
+
+class PlungerHomedEvent(Message):
+    """The plunger was driven to the top without a patient."""
+
+    kind: Literal["plunger_homed"] = "plunger_homed"
+    kind_code: Literal[9] = 9
+    position: int
+
+
+class PlungerFoundEvent(Message):
+    """At a self-test the plunger stood elsewhere than booked."""
+
+    kind: Literal["plunger_found"] = "plunger_found"
+    kind_code: Literal[12] = 12
+    expected: int
+    position: int
+
+
+class PressRefusedEvent(Message):
+    """The trigger was pressed and nothing fired; `reason` says why."""
+
+    kind: Literal["press_refused"] = "press_refused"
+    kind_code: Literal[13] = 13
+    reason: str
+
+
+class FaultRaisedEvent(Message):
+    """A fault occurred; `code` is its number in the catalogue and `name` its name there."""
+
+    kind: Literal["fault_raised"] = "fault_raised"
+    kind_code: Literal[10] = 10
+    code: int
+    name: str
+    priority: PriorityName
+    priority_code: int
+    latched: bool
+    detail: str
+
+
+class FaultsClearedEvent(Message):
+    """An operator cleared all latched faults; `codes` is comma-joined."""
+
+    kind: Literal["faults_cleared"] = "faults_cleared"
+    kind_code: Literal[11] = 11
+    codes: str
+    uid: int
+
+
+class ConnectionStatus(Message):
+    """Whether the console is connected; the broker itself publishes the `lost` one (last will)."""
+
+    online: bool
+    reason: ConnectionReason
+    reason_code: int
+
+
+class DeviceMeta(Message):
+    """Which console this is, and whether it only plays one."""
+
+    site: str
+    device: str
+    serial: str
+    version: str
+    simulated: bool
+
+
+class MachineState(Message):
+    """What the controller is doing. `faults` are the numbers of those standing, comma-joined."""
+
+    state: str
+    state_code: int
+    faults: str
+    simulated: bool
+    journal: JournalState
+    journal_code: int
+
+
+class LiveSession(Message):
+    """The session's progress; only the newest value matters, and one may be lost."""
+
+    state: str
+    state_code: int
+    profile: str
+    region: str
+    shots: int
+    shots_planned: int
+    volume_ul: float
+    volume_limit_ul: float
+
+
+class LiveValues(BaseModel):
+    """What the controller last wrote to `live.json`. Further fields of a newer controller are let pass unread."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    ts_ms: int = Field(ge=0, le=TS_MS_MAX)
+    boot_id: str
+    state: str
+    state_code: int
+    session_id: str
+    profile: str
+    region: str
+    shots: int
+    shots_planned: int
+    volume_nl: int
+    volume_limit_nl: int
+    faults: str
+    simulated: bool
+    version: str
+    serial: str
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """Return the values in `content`. Raises ValueError (pydantic's) for anything else."""
+        return cls.model_validate_json(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One topic of the tree: which messages it carries, and how."""
+
+    messages: tuple[type[Message], ...]
+    qos: Literal[0, 1]
+    retain: bool
+
+
+CHANNELS: Final[Mapping[str, Channel]] = {
+    "status/connection": Channel((ConnectionStatus,), qos=1, retain=True),
+    "meta/device": Channel((DeviceMeta,), qos=1, retain=True),
+    "state/machine": Channel((MachineState,), qos=1, retain=True),
+    "live/session": Channel((LiveSession,), qos=0, retain=False),
+    "event/shot": Channel((ShotEvent,), qos=1, retain=False),
+    "event/session": Channel((SessionStartedEvent, SessionEndedEvent), qos=1, retain=False),
+    "event/alarm": Channel((FaultRaisedEvent, FaultsClearedEvent), qos=1, retain=False),
+    "event/audit": Channel(
+        (
+            BootedEvent,
+            CommandEvent,
+            MagazineIntentEvent,
+            MagazineSettledEvent,
+            RefilledEvent,
+            PlungerHomedEvent,
+            PlungerFoundEvent,
+            PressRefusedEvent,
+        ),
+        qos=1,
+        retain=False,
+    ),
+}
+"""The whole topic tree, under `mesogun/v1/<site>/<device>/`."""
+
+EVENTS: Final[Mapping[str, type[Message]]] = {
+    message.model_fields["kind"].default: message
+    for name, channel in CHANNELS.items()
+    if name.startswith("event/")
+    for message in channel.messages
+}
+"""The event of each kind of record."""
