@@ -49,7 +49,7 @@ golden: $(VENV)/.dev  ## write the golden traces anew; review them like code
 	$(BIN)/python -m tests.golden.update
 
 diagram: $(VENV)/.dev  ## write the state diagram of docs/ARCHITECTURE.md anew
-	$(BIN)/python -m tests.golden.diagram
+	$(BIN)/python -m device.service.state_diagram
 
 lock:  ## resolve the requirements anew (needs uv)
 	for kind in run:--extra=demo pi:--extra=pi dev:--extra=demo\ --group=dev; do \

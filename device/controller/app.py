@@ -18,8 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from gpiozero.pins import Factory
-
 from device.controller.control_socket import (
     Arguments,
     CommandRefused,
@@ -57,7 +55,7 @@ from device.journal_reader import JOURNAL_NAME, JournalDamagedError, JournalUnav
 from device.realtime.scheduling import become_realtime
 from device.settings import Configuration, Loaded
 from drivers.gpio.indicators import Indicators
-from drivers.gpio.pin_factory import PinFactoryError, open_lgpio_factory
+from drivers.gpio.pin_factory import Factory, PinFactoryError, open_lgpio_factory
 from drivers.ports import DriverError
 from drivers.pump.cavro import CavroPump
 from drivers.pump.cavro_program import PumpCeiling

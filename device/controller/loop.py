@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
+from device.controller.journal import JournalWriteError
 from device.core.console import Console, State
 from device.core.effects import (
     Commit,
@@ -87,7 +88,7 @@ class JournalPort(Protocol):
     """The journal as the loop needs it; called in a worker thread."""
 
     def append(self, records: Sequence[Record]) -> object:
-        """Make the records durable, all or none. Raises when it cannot."""
+        """Make the records durable, all or none. Raises JournalWriteError when it cannot."""
 
 
 class ControllerLoop:
@@ -209,7 +210,7 @@ class ControllerLoop:
             else:
                 # The loop stays free for the permit while the disk takes its time.
                 await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.append, records)
-        except OSError as error:
+        except JournalWriteError as error:
             raise DriverError(Fault.JOURNAL_WRITE_FAILED, str(error)) from error
 
     async def _probe(self) -> None:

@@ -7,6 +7,7 @@ acts come before its record; nothing moves by itself after a start.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from device.core.console import Console, State
@@ -88,9 +89,9 @@ EVENTS: tuple[type[Event], ...] = (*COMMANDS, *get_args(Happening), *get_args(Re
 
 def step(console: Console, event: Event) -> Step:
     """Return the next console and its effects. Total: defined for every state and event, never raises on them."""
-    handler = TABLE.get((console.state, type(event)))
-    if handler is not None:
-        return handler(console, event)
+    transition = TABLE.get((console.state, type(event)))
+    if transition is not None:
+        return transition.handler(console, event)
     if (console.state, type(event)) in IGNORED:
         return console, ()
     if isinstance(event, COMMANDS):
@@ -104,52 +105,69 @@ def _why_not_now(console: Console, command: type[Command]) -> tuple[str, ...]:
 
 
 Handler = Callable[[Console, Any], Step]
-_EVERY = tuple(State)
 
-TABLE: dict[tuple[State, type[Event]], Handler] = {
-    (State.STARTING, Started): started,
-    (State.SELF_TEST, Ready): test_ready,
-    (State.SELF_TEST, PumpProbed): test_probed,
-    (State.DISARMED, HomeRequested): home,
-    (State.DISARMED, SessionStartRequested): session_start,
-    (State.HOMING, Homed): needle_homed,
-    (State.HOMING, PlungerAtTop): plunger_at_top,
-    (State.SESSION, HomeRequested): home,
-    (State.SESSION, PrimeRequested): prime,
-    (State.SESSION, SessionStopRequested): session_stop,
-    (State.SESSION, ArmRequested): arm,
-    (State.REFILLING, RefillDone): refill_done,
-    (State.PRIMING, PumpLoaded): pump_loaded,
-    (State.PRIMING, Loaded): unchanged,
-    (State.PRIMING, StrokeStarted): unchanged,
-    (State.PRIMING, ShotReport): unchanged,
-    (State.PRIMING, MagazineEnded): magazine_ended,
-    (State.PRIMING, PositionRead): position_read,
-    (State.LOADING, PumpLoaded): pump_loaded,
-    (State.LOADING, Loaded): magazine_loaded,
-    (State.ARMED, StrokeStarted): stroke_started,
-    (State.ARMED, MagazineEnded): magazine_ended,
-    (State.FIRING, StrokeStarted): stroke_started,
-    (State.FIRING, ShotReport): shot_reported,
-    (State.FIRING, MagazineEnded): magazine_ended,
-    (State.SETTLING, PositionRead): position_read,
-    (State.FAULT, FaultClearRequested): fault_clear,
-    (State.FAULT, PositionRead): fault_position_read,
-    (State.FAULT, ShotReport): shot_reported,
-    (State.FAULT, MagazineEnded): magazine_ended,
-    (State.FAULT, Ready): fault_ready,
-    (State.FAULT, Homed): fault_homed,
-    **{(state, ArmRequested): already_armed for state in (State.LOADING, State.ARMED, State.FIRING)},
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What handles an event in a state, and the states it can lead to (besides FAULT, which everything can)."""
+
+    handler: Handler
+    to: tuple[State, ...]
+
+
+def _on(handler: Handler, *to: State) -> Transition:
+    return Transition(handler, to)
+
+
+_EVERY = tuple(State)
+_LOADED = (State.LOADING, State.REFILLING, State.SESSION)
+"""Where asking for the next magazine can lead: it is loaded, drawn for, or a limit is reached."""
+
+TABLE: dict[tuple[State, type[Event]], Transition] = {
+    (State.STARTING, Started): _on(started, State.SELF_TEST),
+    (State.SELF_TEST, Ready): _on(test_ready, State.SELF_TEST),
+    (State.SELF_TEST, PumpProbed): _on(test_probed, State.DISARMED, State.SESSION),
+    (State.DISARMED, HomeRequested): _on(home, State.HOMING, State.DISARMED),
+    (State.DISARMED, SessionStartRequested): _on(session_start, State.SESSION, State.DISARMED),
+    (State.HOMING, Homed): _on(needle_homed, State.HOMING, State.DISARMED, State.SESSION),
+    (State.HOMING, PlungerAtTop): _on(plunger_at_top, State.DISARMED, State.SESSION),
+    (State.SESSION, HomeRequested): _on(home, State.HOMING, State.SESSION),
+    (State.SESSION, PrimeRequested): _on(prime, State.PRIMING, State.REFILLING, State.SESSION),
+    (State.SESSION, SessionStopRequested): _on(session_stop, State.DISARMED),
+    (State.SESSION, ArmRequested): _on(arm, *_LOADED),
+    (State.REFILLING, RefillDone): _on(refill_done, State.PRIMING, *_LOADED),
+    (State.PRIMING, PumpLoaded): _on(pump_loaded, State.PRIMING),
+    (State.PRIMING, Loaded): _on(unchanged, State.PRIMING),
+    (State.PRIMING, StrokeStarted): _on(unchanged, State.PRIMING),
+    (State.PRIMING, ShotReport): _on(unchanged, State.PRIMING),
+    (State.PRIMING, MagazineEnded): _on(magazine_ended, State.PRIMING),
+    (State.PRIMING, PositionRead): _on(position_read, State.SESSION),
+    (State.LOADING, PumpLoaded): _on(pump_loaded, State.LOADING),
+    (State.LOADING, Loaded): _on(magazine_loaded, State.ARMED),
+    (State.ARMED, StrokeStarted): _on(stroke_started, State.FIRING),
+    (State.ARMED, MagazineEnded): _on(magazine_ended, State.SETTLING, State.ARMED),
+    (State.FIRING, StrokeStarted): _on(stroke_started, State.FIRING),
+    (State.FIRING, ShotReport): _on(shot_reported, State.FIRING),
+    (State.FIRING, MagazineEnded): _on(magazine_ended, State.SETTLING, State.FIRING),
+    (State.SETTLING, PositionRead): _on(position_read, *_LOADED),
+    (State.FAULT, FaultClearRequested): _on(fault_clear, State.SELF_TEST),
+    (State.FAULT, PositionRead): _on(fault_position_read, State.FAULT),
+    (State.FAULT, ShotReport): _on(shot_reported, State.FAULT),
+    (State.FAULT, MagazineEnded): _on(magazine_ended, State.FAULT),
+    (State.FAULT, Ready): _on(fault_ready, State.FAULT),
+    (State.FAULT, Homed): _on(fault_homed, State.FAULT),
+    **{(state, ArmRequested): _on(already_armed, state) for state in (State.LOADING, State.ARMED, State.FIRING)},
     **{
-        (state, DisarmRequested): disarm
+        (state, DisarmRequested): _on(disarm, state)
         for state in (State.SESSION, State.REFILLING, State.LOADING, State.ARMED, State.FIRING, State.SETTLING)
     },
-    **{(state, Ready): realtime_ready for state in (State.SETTLING, State.SESSION, State.DISARMED)},
-    **{(state, PressIgnored): press_ignored for state in _EVERY},
-    **{(state, Faulted): faulted for state in _EVERY},
-    **{(state, FaultOccurred): fault_occurred for state in _EVERY},
-    **{(state, RealtimeRestarted): restarted for state in _EVERY},
-    **{(state, ShutdownRequested): shutdown for state in _EVERY},
+    **{(state, Ready): _on(realtime_ready, state) for state in (State.SETTLING, State.SESSION, State.DISARMED)},
+    **{(state, PressIgnored): _on(press_ignored, state) for state in _EVERY},
+    # A fault that does not latch ends in the session, once it is known what was given.
+    **{(state, Faulted): _on(faulted, State.FAULT, State.SETTLING) for state in _EVERY},
+    **{(state, FaultOccurred): _on(fault_occurred, State.FAULT, State.SETTLING) for state in _EVERY},
+    **{(state, RealtimeRestarted): _on(restarted, state) for state in _EVERY},
+    **{(state, ShutdownRequested): _on(shutdown, state) for state in _EVERY},
 }
 
 # Results of operations that a fault has overtaken: the fault's own read-back says what came of them.

@@ -96,7 +96,7 @@ class ScanState:
     """Everything the scan remembers.
 
     `fault` is why it is retracting or safe; None after a Reset. A Reset that comes while the needle is still on its
-    way home is `reset_pending`.
+    way home is `reset_pending`. A press that was refused is spent until it is released: it fires nothing later.
     """
 
     mode: ScanMode
@@ -108,6 +108,7 @@ class ScanState:
     fault: Fault | None
     last_start_ns: int
     reset_pending: bool
+    press_spent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ def initial_state() -> ScanState:
         fault=None,
         last_start_ns=-NS_PER_S,
         reset_pending=False,
+        press_spent=False,
     )
 
 
@@ -159,7 +161,7 @@ def scan(
     reports: list[Report] = []
     switches = update_switches(state.switches, inputs, timing=spec.timing, now_ns=now_ns)
     if switches is not state.switches:
-        state = replace(state, switches=switches)
+        state = replace(state, switches=switches, press_spent=state.press_spent and switches.pressed)
     if order is None and state.reset_pending and state.mode is ScanMode.SAFE:
         order = Reset()
     fault = _interlock(state, inputs, order, spec=spec, now_ns=now_ns, permit_until_ns=permit_until_ns, linked=linked)
@@ -170,7 +172,7 @@ def scan(
     if switches.pressed_now:
         state = _press(state, inputs, now_ns=now_ns, reports=reports)
     elif state.mode is ScanMode.READY:
-        state = _repeat(state, now_ns=now_ns, reports=reports)
+        state = _repeat(state, inputs, now_ns=now_ns, reports=reports)
     if state.motion is not None:
         return _move(state, inputs, spec=spec, now_ns=now_ns, reports=reports)
     return _rest(state, spec=spec, now_ns=now_ns, reports=reports)
@@ -307,7 +309,8 @@ def _load(
         return _break_off(state, Fault.PHASE_LINE_STUCK, spec=spec, now_ns=now_ns, reports=reports)
     if not inputs.home:
         return _break_off(state, Fault.NEEDLE_POSITION_LOST, spec=spec, now_ns=now_ns, reports=reports)
-    held = magazine.mode is Mode.CONTINUOUS and state.switches.pressed and not magazine.fresh_press
+    pressed = state.switches.pressed and not state.press_spent
+    held = magazine.mode is Mode.CONTINUOUS and pressed and not magazine.fresh_press
     loaded = LoadedMagazine(
         magazine=magazine,
         timeline=stroke_timeline(magazine.stroke),
@@ -323,22 +326,27 @@ def _load(
 
 
 def _press(state: ScanState, inputs: Inputs, *, now_ns: int, reports: list[Report]) -> ScanState:
+    refusal = _press_refusal(state, inputs, now_ns=now_ns)
+    if refusal is None:
+        return _start(state, now_ns=now_ns, reports=reports)
+    reports.append(PressIgnored(refusal))
+    return replace(state, press_spent=True)
+
+
+def _press_refusal(state: ScanState, inputs: Inputs, *, now_ns: int) -> PressRefusal | None:
     loaded = state.loaded
     if state.mode is not ScanMode.READY or loaded is None:
         busy = state.mode in (ScanMode.STROKE, ScanMode.RETRACT)
-        reports.append(PressIgnored(PressRefusal.BUSY if busy else PressRefusal.NOT_ARMED))
-        return state
+        return PressRefusal.BUSY if busy else PressRefusal.NOT_ARMED
     if loaded.magazine.require_contact and not inputs.contact:
-        reports.append(PressIgnored(PressRefusal.NO_CONTACT))
-        return state
+        return PressRefusal.NO_CONTACT
     if loaded.auto or now_ns < state.last_start_ns + loaded.magazine.interval_ns:
-        reports.append(PressIgnored(PressRefusal.TOO_EARLY))
-        return state
-    return _start(state, now_ns=now_ns, reports=reports)
+        return PressRefusal.TOO_EARLY
+    return None
 
 
-def _repeat(state: ScanState, *, now_ns: int, reports: list[Report]) -> ScanState:
-    """Between shots of a burst or of a held continuous trigger: start the next one, or end on release."""
+def _repeat(state: ScanState, inputs: Inputs, *, now_ns: int, reports: list[Report]) -> ScanState:
+    """Between shots of a burst or of a held trigger: start the next one when it is time and the gun touches; or end."""
     loaded = state.loaded
     if loaded is None or not loaded.auto:
         return state
@@ -346,7 +354,8 @@ def _repeat(state: ScanState, *, now_ns: int, reports: list[Report]) -> ScanStat
     bound_to_trigger = magazine.mode is Mode.CONTINUOUS or magazine.trigger is TriggerStyle.HOLD
     if bound_to_trigger and not state.switches.pressed:
         return _end_magazine(state, EndReason.RELEASED, reports)
-    if now_ns < state.last_start_ns + magazine.interval_ns:
+    lifted = magazine.require_contact and not inputs.contact
+    if lifted or now_ns < state.last_start_ns + magazine.interval_ns:
         return state
     return _start(state, now_ns=now_ns, reports=reports)
 

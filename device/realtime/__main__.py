@@ -12,12 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from gpiozero import GPIOZeroError
-from gpiozero.pins import Factory
-
 from device.realtime.link import HeartbeatPage, LinkError, RealtimeEnd
 from device.realtime.process import receive_configuration, run
 from device.realtime.scheduling import become_realtime
+from drivers.gpio.pin_factory import Factory, GPIOZeroError, PinFactoryError, open_lgpio_factory
 from drivers.gpio.realtime_lines import RealtimeLines
 
 CONFIGURATION_DEADLINE_NS = 10_000_000_000
@@ -37,8 +35,6 @@ def open_factory(pins: str) -> Factory:
         except WorldError as error:
             raise ValueError(str(error)) from error
     if kind == "lgpio":
-        from drivers.gpio.pin_factory import PinFactoryError, open_lgpio_factory  # noqa: PLC0415 - needs lgpio
-
         try:
             return open_lgpio_factory(Path(place))
         except PinFactoryError as error:

@@ -9,8 +9,11 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from gpiozero import PinUnknownPi
+from gpiozero import GPIOZeroError, PinUnknownPi
 from gpiozero.pins import Factory
+
+# The library's names that composition roots need, so that gpiozero itself is imported by drivers alone.
+__all__ = ["Factory", "GPIOZeroError", "PinFactoryError", "open_lgpio_factory"]
 
 _DEVICES: Final = Path("/dev")
 

@@ -111,9 +111,7 @@ def check_ceiling(program: PumpProgram, *, spec: PumpSpec, ceiling: PumpCeiling)
         raise above_ceiling(f"the program gives {program.start - lowest} increments; the most is {most}")
 
 
-def _check_direction(
-    number: int, move: PhaseMove, *, place: Increments, lowest: Increments, bounds: _Bounds
-) -> None:
+def _check_direction(number: int, move: PhaseMove, *, place: Increments, lowest: Increments, bounds: _Bounds) -> None:
     if move.phase is Phase.SUCK_BACK:
         if not place <= move.target <= lowest + bounds.suck_back:
             raise above_ceiling(
