@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
-from device.controller.journal import JournalWriteError
+from device.controller.journal import APPEND_RECORDS_MAX, JournalWriteError
 from device.core.console import Console, State
 from device.core.effects import (
     Commit,
@@ -118,6 +118,7 @@ class ControllerLoop:
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
         self._background: asyncio.Task[None] | None = None
+        self._unwritten: tuple[Record, ...] = ()
         self._exit = False
 
     def post(self, event: Event) -> None:
@@ -204,14 +205,21 @@ class ControllerLoop:
                 self._exit = True
 
     async def _commit(self, records: tuple[Record, ...]) -> None:
+        """Write `records`, behind those that an earlier commit could not write: the ledger has them all already."""
+        if len(self._unwritten) + len(records) > APPEND_RECORDS_MAX:
+            # Nothing of it may be left out, so from here on only a restart, which settles by position, can go on.
+            raise DriverError(Fault.JOURNAL_WRITE_FAILED, f"{len(self._unwritten)} records wait already: restart")
+        self._unwritten = (*self._unwritten, *records)
         try:
             if self._writer is None:
-                self._journal.append(records)
+                self._journal.append(self._unwritten)
             else:
                 # The loop stays free for the permit while the disk takes its time.
-                await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.append, records)
+                running = asyncio.get_running_loop()
+                await running.run_in_executor(self._writer, self._journal.append, self._unwritten)
         except JournalWriteError as error:
             raise DriverError(Fault.JOURNAL_WRITE_FAILED, str(error)) from error
+        self._unwritten = ()
 
     async def _probe(self) -> None:
         identity = await self._pump.connect()

@@ -108,6 +108,8 @@ class RealtimeChild:
     def send_message(self, data: bytes) -> None:
         """Send packed bytes; losing the child shows in the supervision."""
         if self._connection is None:
+            if not self._closing:
+                self._post(FaultOccurred(Fault.REALTIME_LOST, "it is not running"))
             return
         try:
             self._connection.send(data)

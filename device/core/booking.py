@@ -14,8 +14,7 @@ from device.core.realtime_messages import (
 from device.core.records import MagazineIntent, MagazineSettled, Record, SessionEnded, ShotGiven
 from device.core.settlement import Settlement, ShotSettlement, settle
 from device.core.steps import book
-from device.core.syringe import Syringe
-from device.core.units import Increments, depth_of
+from device.core.units import Increments, Nanolitres, Steps, depth_of, volume_of
 
 
 def settled(
@@ -25,11 +24,10 @@ def settled(
     result = settle(intent, position=position, seen=console.seen)
     records: list[Record] = []
     base = console.ledger.session.increments if console.ledger.session is not None else 0
-    syringe = console.session.syringe if console.session is not None else None
     is_prime = intent.purpose_of is Purpose.PRIME
     if not is_prime:
         records += _shot_records(console, intent, result, base)
-    given_nl = _volume(syringe, base + result.given) - _volume(syringe, base)
+    given_nl = _volume(intent, base + result.given) - _volume(intent, base)
     fired = sum(_took_place(shot, console.reports) for shot in result.shots)
     records.append(
         MagazineSettled(
@@ -57,8 +55,12 @@ def settled(
     return console, records, result.certain
 
 
-def _volume(syringe: Syringe | None, increments: int) -> int:
-    return 0 if syringe is None else syringe.volume_of(Increments(increments))
+def _volume(intent: MagazineIntent, increments: int) -> int:
+    return volume_of(
+        Increments(increments),
+        stroke_nl=Nanolitres(intent.stroke_nl),
+        stroke_increments=Increments(intent.stroke_increments),
+    )
 
 
 def _took_place(shot: ShotSettlement, reports: tuple[ShotReport, ...]) -> bool:
@@ -68,14 +70,13 @@ def _took_place(shot: ShotSettlement, reports: tuple[ShotReport, ...]) -> bool:
 def _shot_records(console: Console, intent: MagazineIntent, result: Settlement, base: int) -> list[Record]:
     """One record for every shot that took place, volumes as differences of running totals so that they add up."""
     session = console.session
-    syringe = session.syringe if session is not None else None
     by_index = {report.index: report for report in console.reports}
     records: list[Record] = []
     given = base
     for shot in result.shots:
         volumes: dict[Phase, int] = {}
         for phase, part in shot.given.items():
-            volumes[phase] = _volume(syringe, given + part) - _volume(syringe, given)
+            volumes[phase] = _volume(intent, given + part) - _volume(intent, given)
             given += part
         if not _took_place(shot, console.reports):
             continue
@@ -113,7 +114,7 @@ def _depth(console: Console, report: ShotReport | None) -> int:
     if report is None:
         return -1
     axis = console.spec.axis
-    return max(0, depth_of(report.steps_in, steps_per_mm=axis.steps_per_mm) - axis.clearance_um)  # type: ignore[arg-type]
+    return max(0, depth_of(Steps(report.steps_in), steps_per_mm=axis.steps_per_mm) - axis.clearance_um)
 
 
 def _timings(report: ShotReport | None) -> dict[str, int]:

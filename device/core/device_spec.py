@@ -36,6 +36,11 @@ class AxisSpec:
         return steps_within(Micrometres(self.clearance_um + depth_um), steps_per_mm=self.steps_per_mm)
 
     @property
+    def clearance_steps(self) -> Steps:
+        """The position of the needle tip at the skin's surface."""
+        return self.steps_to(Micrometres(0))
+
+    @property
     def travel_steps(self) -> Steps:
         """The farthest position the axis can reach."""
         return steps_within(self.travel_um, steps_per_mm=self.steps_per_mm)

@@ -54,8 +54,10 @@ def arm(console: Console, event: ArmRequested) -> Step:
 
 
 def already_armed(console: Console, event: ArmRequested) -> Step:
-    """Answer an arming that is in force."""
-    return console, (Commit((taken(event),)), Reply(event.request, accepted=True, reasons=()))
+    """Answer an arming that is in force; take back a disarming that has not reached the load yet."""
+    if not console.armed and console.state is not State.LOADING:
+        return refused(console, event, ("the gun is being disarmed: try again",))
+    return replace(console, armed=True), (Commit((taken(event),)), Reply(event.request, accepted=True, reasons=()))
 
 
 def disarm(console: Console, event: DisarmRequested) -> Step:
@@ -67,10 +69,16 @@ def disarm(console: Console, event: DisarmRequested) -> Step:
 
 
 def pump_loaded(console: Console, event: PumpLoaded) -> Step:
-    """Key 1 is in: give the real-time process key 2's part."""
-    if console.magazine is None or event.magazine_id != console.magazine.magazine_id:
+    """Key 1 is in: give the real-time process key 2's part, unless the operator has thought better of it."""
+    magazine = console.magazine
+    if magazine is None or event.magazine_id != magazine.magazine_id:
         return fault(console, Fault.INTERNAL, "the pump was loaded with another magazine")
-    return console, (Send(Load(console.magazine.realtime_magazine())),)
+    priming = console.state is State.PRIMING
+    if console.stopping or not (console.armed or priming):
+        state = console.state if priming else State.SETTLING
+        console = replace(console, state=state, seen=Seen(opened=0, done=0), ended=EndReason.UNLOADED)
+        return console, (ReadPosition(complete=False),)
+    return console, (Send(Load(magazine.realtime_magazine())),)
 
 
 def magazine_loaded(console: Console, event: Loaded) -> Step:
@@ -100,6 +108,10 @@ def shot_reported(console: Console, event: ShotReport) -> Step:
 
 def magazine_ended(console: Console, event: MagazineEnded) -> Step:
     """Ask the pump where it stands. After a fault the fault's own handling asks: its report follows this one."""
+    if console.magazine is None or event.magazine_id != console.magazine.magazine_id:
+        # In a fault the magazine may be settled already, from its position alone.
+        unexpected = f"magazine {event.magazine_id} ended, which is not loaded"
+        return (console, ()) if console.state is State.FAULT else fault(console, Fault.INTERNAL, unexpected)
     console = replace(console, seen=Seen(opened=event.opened, done=event.done), ended=event.reason)
     if event.reason is EndReason.FAULT or console.state is State.FAULT:
         return console, ()

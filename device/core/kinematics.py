@@ -58,10 +58,12 @@ class NeedleTravel:
         return Nanoseconds(isqrt(2 * steps * 1000 * NS_PER_S**2 // steps_s2))
 
     def _cruise_ns(self, steps: int) -> Nanoseconds:
+        nominal_ns = steps * 1000 * NS_PER_S // (self.speed_um_s * self.steps_per_mm)
         if self.ramp_steps * 2 >= self.steps - 1:
-            # A triangle never reaches its nominal speed: a middle step lasts as long as the last of the ramp.
-            return Nanoseconds(steps * (self._ramp_ns(self.ramp_steps + 1) - self._ramp_ns(self.ramp_steps)))
-        return Nanoseconds(steps * 1000 * NS_PER_S // (self.speed_um_s * self.steps_per_mm))
+            # A triangle may not reach its nominal speed: a middle step lasts as long as the last of the ramp.
+            reached_ns = steps * (self._ramp_ns(self.ramp_steps + 1) - self._ramp_ns(self.ramp_steps))
+            return Nanoseconds(max(nominal_ns, reached_ns))
+        return Nanoseconds(nominal_ns)
 
 
 def plunger_move_ns(travel: Increments, *, pump: PumpSpec, top_speed: HalfIncrementsPerSecond) -> Nanoseconds:
@@ -79,7 +81,7 @@ def plunger_move_ns(travel: Increments, *, pump: PumpSpec, top_speed: HalfIncrem
     if ramps <= travel:
         ns = (2 * top - start - cutoff) * NS_PER_S // slope + (travel - ramps) * NS_PER_S // top
     else:
-        peak = isqrt((2 * slope * travel + start**2 + cutoff**2) // 2)
+        peak = isqrt((2 * slope * travel + start**2 + cutoff**2) // 2) + 1
         slowest = min(start, cutoff)
         if peak <= max(start, cutoff):
             ns = travel * NS_PER_S // slowest

@@ -76,6 +76,9 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
         case PlungerHomed():
             return replace(ledger, position=record.position, low_water=record.position)
         case PlungerFound():
+            if record.position < record.expected:
+                # It moved toward the needle: that repaid of a suck-back what it went.
+                return replace(ledger, position=record.position, low_water=min(ledger.low_water, record.position))
             owed = max(0, record.expected - ledger.low_water)
             return replace(ledger, position=record.position, low_water=record.position - owed)
         case FaultRaised() if record.latched:

@@ -127,6 +127,8 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.STARTING, Started): _on(started, State.SELF_TEST),
     (State.SELF_TEST, Ready): _on(test_ready, State.SELF_TEST),
     (State.SELF_TEST, PumpProbed): _on(test_probed, State.DISARMED, State.SESSION),
+    (State.SELF_TEST, Homed): _on(fault_homed, State.SELF_TEST),
+    (State.SELF_TEST, PositionRead): _on(fault_position_read, State.SELF_TEST),
     (State.DISARMED, HomeRequested): _on(home, State.HOMING, State.DISARMED),
     (State.DISARMED, SessionStartRequested): _on(session_start, State.SESSION, State.DISARMED),
     (State.HOMING, Homed): _on(needle_homed, State.HOMING, State.DISARMED, State.SESSION),
@@ -142,7 +144,7 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.PRIMING, ShotReport): _on(unchanged, State.PRIMING),
     (State.PRIMING, MagazineEnded): _on(magazine_ended, State.PRIMING),
     (State.PRIMING, PositionRead): _on(position_read, State.SESSION),
-    (State.LOADING, PumpLoaded): _on(pump_loaded, State.LOADING),
+    (State.LOADING, PumpLoaded): _on(pump_loaded, State.LOADING, State.SETTLING),
     (State.LOADING, Loaded): _on(magazine_loaded, State.ARMED),
     (State.ARMED, StrokeStarted): _on(stroke_started, State.FIRING),
     (State.ARMED, MagazineEnded): _on(magazine_ended, State.SETTLING, State.ARMED),
@@ -170,7 +172,8 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     **{(state, ShutdownRequested): _on(shutdown, state) for state in _EVERY},
 }
 
-# Results of operations that a fault has overtaken: the fault's own read-back says what came of them.
+# Results of operations that a fault has overtaken (the fault's own read-back says what came of them), and the answer to
+# a second self-test when the first was good.
 IGNORED: frozenset[tuple[State, type[Event]]] = frozenset(
     [
         (State.FAULT, PumpProbed),
@@ -179,5 +182,7 @@ IGNORED: frozenset[tuple[State, type[Event]]] = frozenset(
         (State.FAULT, PlungerAtTop),
         (State.FAULT, Loaded),
         (State.FAULT, StrokeStarted),
+        (State.DISARMED, PumpProbed),
+        (State.SESSION, PumpProbed),
     ]
 )

@@ -43,7 +43,7 @@ from device.core.settlement import POSITION_TOLERANCE
 from device.core.shot_plan import PlanRefused, plan_prime, plan_stroke
 from device.core.steps import Step, back, book, prepend, refused, taken
 from device.core.treatment import load, next_magazine, next_shot_refusals, plunger_of, refill
-from device.core.units import Nanolitres
+from device.core.units import Increments, Nanolitres
 
 EMPTIES_SYRINGE = (
     "homing the plunger empties the syringe through the needle: never with a patient; confirm with --patient-detached"
@@ -159,7 +159,7 @@ def prime_now(console: Console, *records: Record) -> Step:
         effects = (Reply(console.pending, accepted=False, reasons=reasons),) if console.pending else ()
         return prepend((Commit(records), *effects), back(replace(console, pending=None, prime_nl=0)))
     if magazine is None:
-        return refill(console, session, *records)
+        return refill(console, session, console.prime_nl, *records)
     return load(replace(console, state=State.PRIMING, prime_nl=0), magazine, *records)
 
 
@@ -167,11 +167,11 @@ def refill_done(console: Console, event: RefillDone) -> Step:
     """Book what was drawn and go on with what it was drawn for."""
     before = console.ledger.position or 0
     syringe = console.session.syringe if console.session is not None else None
-    drawn = max(0, event.position - before)
+    drawn = Increments(max(0, event.position - before))
     record = Refilled(
         from_position=before,
         position=event.position,
-        volume_nl=syringe.volume_of(drawn) if syringe is not None else 0,  # type: ignore[arg-type]
+        volume_nl=syringe.volume_of(drawn) if syringe is not None else 0,
     )
     console = book(console, record)
     if console.stopping:
@@ -216,10 +216,10 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
     )
     if reasons:
         return refused(console, event, tuple(reason.message for reason in reasons))
-    console = replace(book(console, started), session=session, last_shot=None, ended=None)
-    if first := next_shot_refusals(console, session):
-        console, _ = session_ended(console, "refused")
+    opened = replace(book(console, started), session=session, last_shot=None, ended=None)
+    if first := next_shot_refusals(opened, session):
         return refused(console, event, tuple(reason.message for reason in first))
+    console = opened
     return prepend((Commit((taken(event), started)),), back(replace(console, pending=event.request)))
 
 

@@ -70,6 +70,7 @@ class MagazineIntent:
     """Written before anything is loaded: what may now be given, as absolute plunger targets.
 
     `phases` and `targets` run over all shots' moves, `moves_per_shot` each; `doses_nl` and `carries` are per shot.
+    `stroke_nl` and `stroke_increments` are the syringe's calibration, so that the record says its volumes by itself.
     """
 
     KIND: ClassVar[str] = "magazine_intent"
@@ -78,6 +79,8 @@ class MagazineIntent:
     session_id: str
     region: str
     first_shot: int
+    stroke_nl: int
+    stroke_increments: int
     start: int
     low_water: int
     carry_before: int

@@ -51,7 +51,8 @@ def uncertain(magazine_id: int, event: PositionRead) -> tuple[Fault, str]:
 def fault(console: Console, occurred: Fault, detail: str, *, halt: bool = True) -> Step:
     """Make safe, then record, signal, and find out what was given. A fault that does not latch ends in the session."""
     if console.state is State.FAULT and occurred.value in console.ledger.faults:
-        return console, ()
+        done = console.stopping and console.ledger.open_intent is None
+        return console, (Exit(),) if done else ()
     meaning = CATALOGUE[occurred]
     latched = meaning.latched or console.state is State.FAULT or console.ledger.open_intent is None
     record = FaultRaised(

@@ -54,9 +54,11 @@ class Seen:
 def settle(intent: MagazineIntent, *, position: Increments | None, seen: Seen | None) -> Settlement:
     """Settle `intent`. `position` is the pump's read-back, None if it is lost; `seen` is None after a restart."""
     targets = intent.targets
-    fewest, most = (seen.done, seen.opened) if seen is not None else (0, len(targets))
+    most = len(targets) if seen is None else min(seen.opened, len(targets))
+    fewest = 0 if seen is None else min(seen.done, most)
     if position is not None:
-        best = _most_given(intent, position, fewest, most)
+        # A gate that sticks open lets the pump begin one move that was never asked for; the next one waits again.
+        best = _most_given(intent, position, fewest, min(most + 1, len(targets)))
         if best is not None:
             return _settlement(intent, complete=best[0], end=best[1], position=position, certain=True)
     # Nothing fits: the most is what the opened gates allow, or what the position says if that is even more.

@@ -79,6 +79,9 @@ def plan_stroke(profile: Profile, syringe: Syringe, spec: DeviceSpec) -> StrokeP
         # The timings below would be those of a stroke the axis cannot make.
         raise PlanRefused(tuple(reasons))
     fitting = _PhaseFitting(profile=profile, syringe=syringe, spec=spec)
+    reasons += fitting.window_refusals()
+    if reasons and reasons[-1].code == "depth_window":
+        raise PlanRefused(tuple(reasons))
     entry_speed = fitting.fit_needle(Phase.ENTRY, profile.entry_speed_um_s)
     exit_speed = fitting.fit_needle(Phase.EXIT, profile.exit_speed_um_s)
     dwell_ns = fitting.fit_dwell()
@@ -126,6 +129,19 @@ class _PhaseFitting:
             self.travels[first] = Increments(self.travels[first] + self.suck_back)
         self.top_speed = self._top_speed()
         self.speeds: dict[Phase, HalfIncrementsPerSecond] = {}
+
+    def window_refusals(self) -> tuple[Refusal, ...]:
+        """Return the phases whose depth window is not even one motor step wide."""
+        windows = ((Phase.ENTRY, self.entry_open, "entry_from_mm"), (Phase.EXIT, self.exit_done, "exit_until_mm"))
+        return tuple(
+            Refusal(
+                "depth_window",
+                f"phase {phase.value}: between {key} and depth_mm {self.profile.depth_um / 1000} there is not one "
+                f"motor step of 1/{self.spec.axis.steps_per_mm} mm: lower {key}",
+            )
+            for phase, edge, key in windows
+            if phase in self.travels and edge >= self.depth
+        )
 
     def _top_speed(self) -> HalfIncrementsPerSecond:
         """Return the plunger's top speed within the flow limits of syringe and console, rounded down."""

@@ -162,11 +162,11 @@ def scan(
     switches = update_switches(state.switches, inputs, timing=spec.timing, now_ns=now_ns)
     if switches is not state.switches:
         state = replace(state, switches=switches, press_spent=state.press_spent and switches.pressed)
-    if order is None and state.reset_pending and state.mode is ScanMode.SAFE:
+    if order is None and state.reset_pending and state.mode in (ScanMode.SAFE, ScanMode.IDLE):
         order = Reset()
     fault = _interlock(state, inputs, order, spec=spec, now_ns=now_ns, permit_until_ns=permit_until_ns, linked=linked)
     if fault is not None:
-        state = _break_off(state, fault, spec=spec, now_ns=now_ns, reports=reports)
+        state = _break_off(state, fault, inputs, spec=spec, now_ns=now_ns, reports=reports)
     elif order is not None:
         state = _obey(state, order, inputs, spec=spec, now_ns=now_ns, reports=reports)
     if switches.pressed_now:
@@ -201,14 +201,12 @@ def _interlock(
         return Fault.TRIGGER_CHANNELS_DISAGREE
     if not linked:
         return Fault.CONTROLLER_LOST
-    if state.mode is ScanMode.IDLE:
+    if state.mode is ScanMode.IDLE and not isinstance(order, Home | Load):
         return None
     if now_ns > permit_until_ns:
         return Fault.PERMIT_LOST
-    if state.mode is ScanMode.READY and not inputs.home:
-        return Fault.NEEDLE_POSITION_LOST
-    if state.mode is ScanMode.STROKE:
-        return _stroke_interlock(state, inputs, spec=spec, now_ns=now_ns)
+    if state.mode in (ScanMode.READY, ScanMode.STROKE):
+        return _loaded_interlock(state, inputs, spec=spec, now_ns=now_ns)
     return None
 
 
@@ -217,19 +215,41 @@ def _retreating(state: ScanState) -> bool:
     return state.mode is ScanMode.RETRACT or (state.mode is ScanMode.HOMING and state.fault is not None)
 
 
-def _stroke_interlock(state: ScanState, inputs: Inputs, *, spec: ScanSpec, now_ns: int) -> Fault | None:
+def _loaded_interlock(state: ScanState, inputs: Inputs, *, spec: ScanSpec, now_ns: int) -> Fault | None:
+    """Return what forbids going on with a loaded magazine: needle, pump, contact and lateness, in this order."""
     motion, loaded = state.motion, state.loaded
-    if motion is None or loaded is None:
+    if loaded is None or (motion is None) is not (state.mode is ScanMode.READY):
         return Fault.INTERNAL
-    if loaded.magazine.purpose is Purpose.PRIME and not inputs.home:
-        # A prime goes into the air: the needle must be seen at home all along.
+    if _needle_is_elsewhere(state, inputs, spec=spec, now_ns=now_ns):
         return Fault.NEEDLE_POSITION_LOST
+    gate_closed = motion is None or motion.gate == 0
+    if spec.phase_feedback and gate_closed and inputs.phase != (loaded.opened % 2 == 1):
+        # The pump ended a move that no gate of ours let begin.
+        return Fault.PUMP_GATE_STUCK
+    if motion is None:
+        return None
     if loaded.magazine.require_contact and not inputs.contact and state.position > 0:
         return Fault.CONTACT_LOST
-    overdue_ns = now_ns - motion.base_ns - motion.timeline.due_ns[motion.index]
+    overdue_ns = now_ns - _due_ns(motion)
     if motion.timeline.actions[motion.index] is Action.AWAIT:
         return Fault.PHASE_NOT_FINISHED if overdue_ns > spec.timing.phase_wait_ns else None
     return Fault.STEP_LATE if overdue_ns > spec.timing.late_limit_ns else None
+
+
+def _due_ns(motion: Motion) -> int:
+    return motion.base_ns + motion.timeline.due_ns[motion.index]
+
+
+def _needle_is_elsewhere(state: ScanState, inputs: Inputs, *, spec: ScanSpec, now_ns: int) -> bool:
+    """Whether the home switch contradicts the count of steps: lost steps, or a needle that is jammed."""
+    motion, loaded = state.motion, state.loaded
+    if motion is None or (loaded is not None and loaded.magazine.purpose is Purpose.PRIME):
+        # Waiting, or releasing into the air: the needle must be seen at home all along.
+        return not inputs.home
+    if inputs.home and state.position > spec.axis.clearance_steps:
+        return True
+    opens_at_home = motion.timeline.actions[motion.index] is Action.OPEN and state.position <= 0
+    return opens_at_home and now_ns >= _due_ns(motion) and not inputs.home
 
 
 def _obey(
@@ -238,7 +258,7 @@ def _obey(
     match order:
         case Reset() if state.mode in (ScanMode.SAFE, ScanMode.IDLE):
             return _reset(state, reports)
-        case Reset() if _retreating(state):
+        case Reset() if state.mode in (ScanMode.RETRACT, ScanMode.HOMING):
             return replace(state, reset_pending=True)
         case Home() if state.mode is ScanMode.IDLE:
             return _start_homing(state, spec=spec, now_ns=now_ns)
@@ -248,12 +268,18 @@ def _obey(
             return _end_magazine(state, EndReason.UNLOADED, reports)
         case Unload() if state.loaded is not None and state.mode is ScanMode.STROKE:
             return replace(state, loaded=replace(state.loaded, unload=True))
-        case Unload() | Halt():
-            # The magazine has just ended by itself, or all is safe already: nothing is left to do.
+        case Halt():
+            # All is safe already, or on its way; a Reset from before this Halt no longer counts.
+            return replace(state, reset_pending=False)
+        case Unload():
+            # The magazine has just ended by itself.
+            return state
+        case Home() | Load() if state.fault is not None:
+            # It crossed the report of a fault on the way: the controller will know by now.
             return state
         case _:
             # An order that the controller must not have given now: one of the two has lost track.
-            return _break_off(state, Fault.INTERNAL, spec=spec, now_ns=now_ns, reports=reports)
+            return _break_off(state, Fault.INTERNAL, inputs, spec=spec, now_ns=now_ns, reports=reports)
 
 
 def _reset(state: ScanState, reports: list[Report]) -> ScanState:
@@ -306,9 +332,9 @@ def _load(
 ) -> ScanState:
     if spec.phase_feedback and inputs.phase:
         # The pump's program begins with its phase output at 0: a line that reads 1 cannot report an end.
-        return _break_off(state, Fault.PHASE_LINE_STUCK, spec=spec, now_ns=now_ns, reports=reports)
+        return _break_off(state, Fault.PHASE_LINE_STUCK, inputs, spec=spec, now_ns=now_ns, reports=reports)
     if not inputs.home:
-        return _break_off(state, Fault.NEEDLE_POSITION_LOST, spec=spec, now_ns=now_ns, reports=reports)
+        return _break_off(state, Fault.NEEDLE_POSITION_LOST, inputs, spec=spec, now_ns=now_ns, reports=reports)
     pressed = state.switches.pressed and not state.press_spent
     held = magazine.mode is Mode.CONTINUOUS and pressed and not magazine.fresh_press
     loaded = LoadedMagazine(
@@ -370,46 +396,46 @@ def _start(state: ScanState, *, now_ns: int, reports: list[Report]) -> ScanState
         mode=ScanMode.STROKE,
         loaded=replace(loaded, fired=loaded.fired + 1),
         motion=_motion(loaded.timeline, now_ns),
-        last_start_ns=now_ns,
+        last_start_ns=now_ns if loaded.magazine.purpose is Purpose.INJECT else state.last_start_ns,
     )
 
 
-def _break_off(state: ScanState, fault: Fault, *, spec: ScanSpec, now_ns: int, reports: list[Report]) -> ScanState:
+def _break_off(
+    state: ScanState, fault: Fault, inputs: Inputs, *, spec: ScanSpec, now_ns: int, reports: list[Report]
+) -> ScanState:
     """Close the gates and go home the quickest way; report the fault and what was running."""
     motion = state.motion
-    if _retreating(state):
+    if state.mode is ScanMode.SAFE or _retreating(state):
         reports.append(Faulted(fault, homed=state.homed, detail=state.position))
         return state
     if motion is not None and state.mode is ScanMode.STROKE:
         reports.append(_shot_report(state, motion, now_ns=now_ns, fault=fault))
+    working = state.mode in (ScanMode.STROKE, ScanMode.READY)
     if state.loaded is not None:
         state = _end_magazine(state, EndReason.FAULT, reports, keep_motion=True)
     homed = state.homed and fault is not Fault.NEEDLE_POSITION_LOST
     reports.append(Faulted(fault, homed=homed, detail=state.position))
-    if motion is None or state.position <= 0 or state.mode is ScanMode.HOMING:
-        return replace(state, mode=ScanMode.SAFE, motion=None, fault=fault, homed=homed)
-    return replace(
-        state,
-        mode=ScanMode.RETRACT,
-        motion=_retraction(state, motion, spec=spec, now_ns=now_ns),
-        fault=fault,
-        homed=homed,
-    )
+    state = replace(state, fault=fault, homed=homed, reset_pending=False)
+    if working and state.position > 0 and motion is not None:
+        return replace(state, mode=ScanMode.RETRACT, motion=_retraction(state, motion, spec=spec, now_ns=now_ns))
+    if working and not inputs.home:
+        # By its count the needle is home, by the switch it is not: look for the switch, so that it does not stay out.
+        return replace(state, mode=ScanMode.HOMING, homed=False, motion=_motion(_homing_timeline(spec), now_ns))
+    return replace(state, mode=ScanMode.SAFE, motion=None)
 
 
 def _retraction(state: ScanState, motion: Motion, *, spec: ScanSpec, now_ns: int) -> Motion:
     timeline, index = motion.timeline, motion.index
     if motion.steps_out and timeline.actions[index] in (Action.STEP_OUT, Action.END):
-        return replace(_motion(without_dose(timeline, index=index), now_ns), gate=0)
-    moving = timeline.actions[index] is Action.STEP_IN and index > 0
-    gap_ns = timeline.due_ns[index] - timeline.due_ns[index - 1] if moving else 0
-    speed = NS_PER_S // gap_ns if gap_ns > 0 else 0
+        return _motion(without_dose(timeline, index=index), now_ns)
     axis = spec.axis
-    depth = max(state.position, sum(action is Action.STEP_IN for action in timeline.actions))
+    inward = [place for place, action in enumerate(timeline.actions) if action is Action.STEP_IN]
+    done = motion.steps_in
+    gap_ns = timeline.due_ns[inward[done]] - timeline.due_ns[inward[done - 1]] if 0 < done < len(inward) else 0
     retraction = retract_timeline(
         position=Steps(state.position),
-        depth=Steps(depth),
-        inward_speed_steps_s=speed,
+        depth=Steps(max(state.position, len(inward))),
+        inward_speed_steps_s=NS_PER_S // gap_ns if gap_ns > 0 else 0,
         steps_per_mm=axis.steps_per_mm,
         outward_speed_um_s=axis.fastest_um_s,
         acceleration_um_s2=axis.acceleration_um_s2,
@@ -424,7 +450,7 @@ def _move(state: ScanState, inputs: Inputs, *, spec: ScanSpec, now_ns: int, repo
     while motion is not None:
         if state.mode is ScanMode.HOMING and inputs.home:
             return _arrive(state, motion, inputs, spec=spec, now_ns=now_ns, reports=reports)
-        due_ns = motion.base_ns + motion.timeline.due_ns[motion.index]
+        due_ns = _due_ns(motion)
         action = motion.timeline.actions[motion.index]
         if action is Action.OPEN and _ends_here(state, motion):
             motion = replace(
@@ -530,9 +556,7 @@ def _arrive(
             # Steps were lost: go on slowly until the switch comes, so that no needle stays out.
             state = replace(state, mode=ScanMode.HOMING, homed=False, motion=_motion(_homing_timeline(spec), now_ns))
     elif not inputs.home:
-        state = replace(state, position=max(1, state.position))
-        state = _break_off(state, Fault.NEEDLE_POSITION_LOST, spec=spec, now_ns=now_ns, reports=reports)
-        state = replace(state, mode=ScanMode.HOMING, motion=_motion(_homing_timeline(spec), now_ns))
+        state = _break_off(state, Fault.NEEDLE_POSITION_LOST, inputs, spec=spec, now_ns=now_ns, reports=reports)
     else:
         state = _shot_ended(state, motion, now_ns=now_ns, reports=reports)
     return _rest(state, spec=spec, now_ns=now_ns, reports=reports)

@@ -12,6 +12,9 @@ from device.core.kinematics import NeedleTravel
 from device.core.magazine import StrokeProgram
 from device.core.units import MicrometresPerSecond, MicrometresPerSecond2, Steps
 
+HOME_SETTLING_NS = 2_000_000
+"""From the last step to the moment when the home switch must have closed: the needle's mechanics and the switch."""
+
 
 class Action(IntEnum):
     """What happens at a due time."""
@@ -84,7 +87,7 @@ def stroke_timeline(program: StrokeProgram) -> Timeline:
         writer.add(bottom_ns + outward.time_at(step), Action.STEP_OUT)
         if program.depth - step == program.exit_done:
             writer.add(bottom_ns + outward.time_at(step), Action.AWAIT)
-    home_ns = bottom_ns + outward.total_ns
+    home_ns = bottom_ns + outward.total_ns + HOME_SETTLING_NS
     if program.suck_back_ns is not None:
         writer.add(home_ns, Action.OPEN)
         home_ns += program.suck_back_ns
@@ -141,5 +144,5 @@ def retract_timeline(
     )
     for step in range(1, outward.steps + 1):
         writer.add(turn_ns + outward.time_at(step), Action.STEP_OUT)
-    writer.add(turn_ns + outward.total_ns, Action.END)
+    writer.add(turn_ns + outward.total_ns + HOME_SETTLING_NS, Action.END)
     return writer.timeline()

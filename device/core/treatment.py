@@ -101,8 +101,10 @@ def next_magazine(console: Console, *records: Record) -> Step:
         plunger=plunger_of(console),
         most=most,
     )
-    if not shots or (session.profile.mode is Mode.BURST and len(shots) < most):
-        return refill(console, session, *records)
+    # A burst is given whole or not at all; a continuous magazine may be short.
+    fewest = most if session.profile.mode is Mode.BURST else 1
+    if len(shots) < fewest:
+        return refill(console, session, fewest * session.profile.dose_nl, *records)
     fresh = entered or console.ended is not EndReason.COMPLETE
     plunger = plunger_of(console)
     magazine = Magazine(
@@ -128,12 +130,12 @@ def next_magazine(console: Console, *records: Record) -> Step:
 
 def load(console: Console, magazine: Magazine, *records: Record) -> Step:
     """Commit the intent (after `records`), then load the pump."""
-    intent = intent_of(magazine)
-    console = replace(book(console, intent), magazine=magazine, reports=(), seen=None)
+    intent = intent_of(magazine, console.spec.pump.stroke_increments)
+    console = replace(book(console, intent), magazine=magazine, reports=(), seen=None, ended=None)
     return console, (Commit((*records, intent)), LoadPump(magazine.pump_program()))
 
 
-def intent_of(magazine: Magazine) -> MagazineIntent:
+def intent_of(magazine: Magazine, stroke_increments: int) -> MagazineIntent:
     """Return the record that announces a magazine."""
     moves = [move for shot in magazine.shots for move in shot.moves]
     return MagazineIntent(
@@ -142,6 +144,8 @@ def intent_of(magazine: Magazine) -> MagazineIntent:
         session_id=magazine.session_id,
         region=magazine.region,
         first_shot=magazine.first_shot,
+        stroke_nl=magazine.stroke_nl,
+        stroke_increments=stroke_increments,
         start=magazine.start,
         low_water=magazine.low_water,
         carry_before=magazine.carry_before,
@@ -162,16 +166,15 @@ def refill_target(console: Console, session: Session) -> Increments:
     return Increments(min(full, (console.ledger.position or 0) + left))
 
 
-def refill(console: Console, session: Session, *records: Record) -> Step:
-    """Draw from the vial; refuse when it holds too little for what is wanted."""
+def refill(console: Console, session: Session, wanted_nl: int, *records: Record) -> Step:
+    """Draw from the vial for `wanted_nl`; refuse when it holds too little for that."""
     target = refill_target(console, session)
-    wanted_nl = console.prime_nl or session.profile.dose_nl
     owed = (console.ledger.position or 0) - console.ledger.low_water
     if target - owed < session.syringe.increments_within(Nanolitres(wanted_nl)) + 1:
         reason = "reservoir: the vial is empty by the book; stop the session and start one with a new vial"
+        refusal = refuse(console, reason, *records)
         console, effects = back(replace(console, pending=None, prime_nl=0))
-        answer = refuse(replace(console), reason, *records)
-        return console, (*answer, *effects)
+        return console, (*refusal, *effects)
     console = replace(console, state=State.REFILLING, ended=None)
     return console, (*commit(records), Refill(target=target, overshoot=session.syringe.backlash_increments))
 

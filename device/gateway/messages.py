@@ -96,6 +96,8 @@ class MagazineIntentEvent(Message):
     purpose_code: int
     region: str
     first_shot: int
+    stroke_ul: float
+    stroke_increments: int
     start: int
     low_water: int
     carry_before: int

@@ -130,6 +130,8 @@ def _magazine(reader: Any) -> RealtimeMagazine:
         number = next(reader)
         enum = _ENUMS.get(field.name)
         if enum is not None:
+            if not 0 <= number < len(enum):
+                raise ValueError(f"{field.name} has no value {number}")
             values[field.name] = list(enum)[number]
         else:
             values[field.name] = bool(number) if field.type is bool else number

@@ -151,12 +151,12 @@ class _Show:
             controller = stack.enter_context(_stopped(self._start("run", "--sim")))
             await self._until_up(controller)
             started = time.monotonic()
-            report, motion_s = await self._treat(world)
+            _, shots_a_minute = await self._treat(world)
             await self._command("session_stop")
             _stop(controller)
             published = await self._until_published(gateway)
             duration_s = time.monotonic() - started
-            return self._summary(world, report, published, kind, motion_s=motion_s, duration_s=duration_s)
+            return self._summary(world, published, kind, shots_a_minute=shots_a_minute, duration_s=duration_s)
 
     def _broker(self, stack: ExitStack) -> tuple[str, int, str]:
         if self._options.broker is not None:
@@ -199,7 +199,7 @@ class _Show:
         return lines[-1] if lines else "it logged nothing"
 
     async def _treat(self, world: World) -> tuple[OperatorReport, float]:
-        """Home, start a session, prime, arm, and let the clinician work. Returns his report and the time in motion."""
+        """Home, start a session, prime, arm, and let the clinician work. Returns his report and the shots a minute."""
         self._view.say("homing needle and plunger")
         await self._command("home", {"plunger": True, "patient_detached": True})
         regions = [{"name": name, "points": points} for name, points in self._regions]
@@ -230,7 +230,7 @@ class _Show:
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
         motion.needle_moved(world.needle_changed_ns)
-        return report, motion.seconds
+        return report, motion.a_minute(report.strokes)
 
     async def _until_settled(self) -> None:
         deadline = time.monotonic() + END_DEADLINE_S
@@ -261,9 +261,7 @@ class _Show:
             await asyncio.sleep(0.05)
         return published
 
-    def _summary(
-        self, world: World, report: OperatorReport, published: int, kind: str, *, motion_s: float, duration_s: float
-    ) -> Summary:
+    def _summary(self, world: World, published: int, kind: str, *, shots_a_minute: float, duration_s: float) -> Summary:
         with JournalReader.open(self._state / JOURNAL_NAME) as reader:
             verification = reader.verify()
             records = [entry.record() for entry in _all(reader)]
@@ -274,7 +272,6 @@ class _Show:
         latencies = sorted(shot.press_to_step_us for shot in shots if shot.press_to_step_us >= 0)
         late = sorted(shot.step_late_us_p99 for shot in shots if shot.step_late_us_p99 >= 0)
         late_p50 = sorted(shot.step_late_us_p50 for shot in shots if shot.step_late_us_p50 >= 0)
-        strokes = report.strokes
         return Summary(
             shots_planned=self._options.shots,
             shots_delivered=sum(shot.outcome == "delivered" for shot in shots),
@@ -292,7 +289,7 @@ class _Show:
             trigger_latency_us_p99=percentile(latencies, 99),
             step_late_us_p50=percentile(late_p50, 50),
             step_late_us_p99=percentile(late, 99),
-            shots_per_minute=round(60 * strokes / motion_s, 1) if motion_s else 0.0,
+            shots_per_minute=shots_a_minute,
             duration_s=round(duration_s, 1),
             broker=kind,
             state=str(self._state),
@@ -312,18 +309,20 @@ class MotionTime:
     first_ns: int = -1
     last_ns: int = -1
     worked_ns: int = 0
+    spans: int = 0
 
     def needle_moved(self, changed_ns: int) -> None:
         """Take the time of the needle's last step."""
         if self.first_ns < 0 or (changed_ns > self.last_ns and changed_ns - self.last_ns > self.PAUSE_NS):
             self.worked_ns += self.last_ns - self.first_ns
+            self.spans += self.first_ns >= 0
             self.first_ns = changed_ns
         self.last_ns = changed_ns
 
-    @property
-    def seconds(self) -> float:
-        """The time worked so far."""
-        return (self.worked_ns + self.last_ns - self.first_ns) / 1e9
+    def a_minute(self, strokes: int) -> float:
+        """Return the rate of `strokes`: intervals a minute, so that a span's first stroke does not flatter it."""
+        worked_ns = self.worked_ns + self.last_ns - self.first_ns
+        return round(60e9 * max(0, strokes - self.spans) / worked_ns, 1) if worked_ns else 0.0
 
 
 def percentile(values: Sequence[int], percent: int) -> int:

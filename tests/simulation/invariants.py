@@ -1,0 +1,193 @@
+"""The invariants of the gun, judged by the ground truth while it happens.
+
+Sees the plunger, the needle, the gates and the journal directly, never what a part says of itself; knows the plan
+only from the durable intent. Collects violations instead of raising, because it is called from the middle of product
+code. I1, I4, I5 and the rules of the gates hold in every run, I3 strictly in undisturbed ones.
+"""
+
+from collections.abc import Sequence
+
+from device.core.console import Console, State
+from device.core.magazine import Purpose
+from device.core.profile import Mode, Phase, TriggerStyle
+from device.core.realtime_messages import Faulted, Load, Order, Report, StrokeStarted
+from device.core.records import MagazineIntent, MagazineSettled, Record
+from device.core.stroke import Scan, ScanMode, ScanState
+from tests.support.gun import Observer, VirtualGun
+
+SAFE_WITHIN_NS = 50_000_000
+"""I5."""
+
+
+class Watch(Observer):
+    """Judges one gun's whole life. `undisturbed`: nothing was done to it, so that no drop may miss its place."""
+
+    def __init__(self, gun: VirtualGun, *, undisturbed: bool) -> None:
+        self._gun = gun
+        self._undisturbed = undisturbed
+        self.violations: list[str] = []
+        self._intent: MagazineIntent | None = None
+        self._opened = 0
+        self._loads = 0
+        self._shot_given = 0
+        self._session_given = 0
+        self._pressed = False
+        self._shots_of_press = 0
+        self._unsafe_load = 0
+        self.phases_largest = 0
+        """Increments of the largest single move that was ever authorised."""
+        self.wasted = 0
+        """Increments given while the plunger was homed: no dose, and in no book."""
+        gun.observers.append(self)
+
+    def verdict(self) -> None:
+        """Fail with everything that was found."""
+        assert not self.violations, "\n".join(self.violations[:20])
+
+    def _violated(self, what: str) -> None:
+        self.violations.append(f"{(self._gun.time.now_ns) / 1e6:.3f} ms: {what}")
+
+    # Fluid
+
+    def plunger(self, before: int, after: int, needle_side: bool, now_ns: int) -> None:
+        gun = self._gun
+        given = before - after - gun.world.drawn_back
+        if not needle_side or before <= after or given <= 0:
+            return
+        if gun.pump.is_homing:
+            self.wasted += given
+            return
+        intent = self._intent
+        if intent is None:
+            self._violated(f"{given} increments given without an open intent")
+            return
+        self._shot_given += given
+        if after < min(intent.targets):
+            self._violated(f"the plunger at {after} has passed the last authorised target {min(intent.targets)}")
+        if intent.purpose_of is Purpose.INJECT:
+            self._session_given += given
+            self._check_limits(intent)
+            if self._undisturbed:
+                self._check_place(intent)
+
+    def _check_limits(self, intent: MagazineIntent) -> None:
+        session = self._gun.console.session
+        if session is None:
+            return
+        limits, syringe = self._gun.configuration.device.limits, session.syringe
+        if self._shot_given > syringe.increments_within(limits.shot_nl):
+            self._violated(f"I1: {self._shot_given} increments in one shot")
+        most_nl = min(limits.session_nl, session.profile.session_volume_nl)
+        if self._session_given > syringe.increments_within(most_nl):
+            self._violated(f"I1: {self._session_given} increments in one session")
+
+    def _check_place(self, intent: MagazineIntent) -> None:
+        gun, session = self._gun, self._gun.console.session
+        if not gun.world.in_tissue:
+            self._violated("I3: fluid while the needle is out of the skin")
+        if session is None or self._opened == 0:
+            self._violated("I3: fluid before a gate was opened")
+            return
+        profile, axis, steps = session.profile, gun.configuration.device.axis, gun.world.needle_steps
+        phase = Phase(intent.phases[self._opened - 1])
+        depth_um = steps * 1000 // axis.steps_per_mm - axis.clearance_um
+        least_um = {
+            Phase.ENTRY: profile.entry_from_um,
+            Phase.DWELL: profile.depth_um - 1000 // axis.steps_per_mm,
+            Phase.EXIT: profile.exit_until_um,
+        }[phase]
+        if depth_um <= least_um:
+            self._violated(f"I3: {phase.value} fluid at {depth_um} um, not deeper than {least_um}")
+
+    # Gates, needle, presses
+
+    def edge(self, line: int, level: bool, now_ns: int) -> None:
+        world, lines = self._gun.world, self._gun.configuration.lines
+        if line not in (lines.gate_1, lines.gate_2) or level:
+            return
+        if not world.level(lines.gate_1) and not world.level(lines.gate_2):
+            self._violated("both gates are open")
+        if self._intent is None or not self._gun.pump.firmware.busy:
+            self._violated("a gate opens without a loaded program")
+        if self._unsafe_load == self._loads:
+            self._violated("I5: a gate opens after a fault, with no new load")
+        self._opened += 1
+
+    def scanned(self, before: ScanState, result: Scan, now_ns: int) -> None:
+        world, session = self._gun.world, self._gun.console.session
+        self._look_at_trigger()
+        if result.outputs.gate and result.state.mode is not ScanMode.STROKE:
+            self._violated(f"gate {result.outputs.gate} is open in mode {result.state.mode.value}")
+        if session is not None and world.needle_steps > session.plan.stroke.depth:
+            self._violated(
+                f"the needle is at step {world.needle_steps}, the stroke's depth is {session.plan.stroke.depth}"
+            )
+
+    def reported(self, report: Report, now_ns: int) -> None:
+        if isinstance(report, StrokeStarted):
+            self._shot_given = 0
+            self._check_press()
+        elif isinstance(report, Faulted):
+            self.danger(report.fault.name.lower())
+
+    def _check_press(self) -> None:
+        """I4: presses are taken from the wires, not from the scan's own idea of them."""
+        self._look_at_trigger()
+        session, intent = self._gun.console.session, self._intent
+        if session is None or intent is None or intent.purpose_of is Purpose.PRIME:
+            return
+        profile = session.profile
+        self._shots_of_press += 1
+        most = {Mode.SINGLE: 1, Mode.BURST: profile.burst_shots}.get(profile.mode)
+        if most is not None and self._shots_of_press > most:
+            self._violated(f"I4: shot {self._shots_of_press} of one press")
+        if (profile.mode is Mode.CONTINUOUS or profile.trigger is TriggerStyle.HOLD) and not self._pressed:
+            self._violated("I4: a shot begins with the trigger released")
+
+    def _look_at_trigger(self) -> None:
+        world, lines = self._gun.world, self._gun.configuration.lines
+        pressed = not world.level(lines.trigger_a) and world.level(lines.trigger_b)
+        if pressed and not self._pressed:
+            self._shots_of_press = 0
+        self._pressed = pressed
+
+    # The order of things
+
+    def ordered(self, order: Order, now_ns: int) -> None:
+        if isinstance(order, Load):
+            self._loads += 1
+
+    def recorded(self, records: Sequence[Record], now_ns: int) -> None:
+        for record in records:
+            if isinstance(record, MagazineIntent):
+                self._intent, self._opened, self._shot_given = record, 0, 0
+                places = [record.start, *record.targets]
+                moves = (abs(a - b) for a, b in zip(places, record.targets, strict=False))
+                self.phases_largest = max(self.phases_largest, *moves)
+            elif isinstance(record, MagazineSettled):
+                self._intent = None
+
+    # I5
+
+    def changed(self, before: State, console: Console, now_ns: int) -> None:
+        if console.state is State.FAULT and before is not State.FAULT:
+            self.danger("fault state")
+
+    def lost(self, what: str, now_ns: int) -> None:
+        self.danger(what)
+
+    def danger(self, what: str) -> None:
+        """From now on 50 ms may pass until the gun is safe."""
+        loads = self._loads
+        self._gun.time.at(self._gun.time.now_ns + SAFE_WITHIN_NS, lambda: self._must_be_safe(what, loads))
+
+    def _must_be_safe(self, what: str, loads: int) -> None:
+        if loads != self._loads:
+            return
+        self._unsafe_load = loads
+        world, lines = self._gun.world, self._gun.configuration.lines
+        if not (world.level(lines.gate_1) and world.level(lines.gate_2)):
+            self._violated(f"I5: a gate is open 50 ms after: {what}")
+        disabled, inward = world.level(lines.enable), world.level(lines.direction)
+        if world.needle_steps > 0 and not disabled and inward:
+            self._violated(f"I5: the needle neither retracts nor is off 50 ms after: {what}")

@@ -1,0 +1,45 @@
+"""Who looks on: every event of the virtual gun, at the moment it happens."""
+
+from collections.abc import Sequence
+
+from device.core.console import Console, State
+from device.core.realtime_messages import Order, Report
+from device.core.records import Record
+from device.core.stroke import Scan, ScanState
+
+
+class Observer:
+    """Sees everything that happens to the gun, at the moment it happens. Override what you want to see."""
+
+    def edge(self, line: int, level: bool, now_ns: int) -> None:
+        """A process changed an output line."""
+
+    def scanned(self, before: ScanState, result: Scan, now_ns: int) -> None:
+        """The real-time process made a scan and wrote its outputs."""
+
+    def plunger(self, before: int, after: int, needle_side: bool, now_ns: int) -> None:
+        """The plunger is about to move by a little."""
+
+    def phase(self, level: bool, now_ns: int) -> None:
+        """The pump sets its phase output."""
+
+    def sent(self, data: bytes, now_ns: int) -> None:
+        """The host sends to the pump."""
+
+    def received(self, data: bytes, now_ns: int) -> None:
+        """The host has received from the pump."""
+
+    def recorded(self, records: Sequence[Record], now_ns: int) -> None:
+        """The journal has made these records durable."""
+
+    def changed(self, before: State, console: Console, now_ns: int) -> None:
+        """The controller has handled an event."""
+
+    def ordered(self, order: Order, now_ns: int) -> None:
+        """The real-time process takes an order."""
+
+    def reported(self, report: Report, now_ns: int) -> None:
+        """The real-time process makes a report."""
+
+    def lost(self, what: str, now_ns: int) -> None:
+        """A process was killed or frozen."""
