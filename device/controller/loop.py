@@ -55,6 +55,7 @@ PUMP_END_S: Final = 0.5
 
 PUMP_POLL_S: Final = 0.005
 
+# Steady light is a promise: a press fires now. Between two magazines it is dark for the moment that this takes.
 LIGHTS: Final[dict[State, Light]] = {
     State.STARTING: Light.OFF,
     State.SELF_TEST: Light.SLOW,
@@ -63,10 +64,10 @@ LIGHTS: Final[dict[State, Light]] = {
     State.PRIMING: Light.SLOW,
     State.REFILLING: Light.SLOW,
     State.SESSION: Light.SLOW,
-    State.LOADING: Light.ON,
+    State.LOADING: Light.OFF,
     State.ARMED: Light.ON,
     State.FIRING: Light.ON,
-    State.SETTLING: Light.ON,
+    State.SETTLING: Light.OFF,
     State.FAULT: Light.FAST,
 }
 

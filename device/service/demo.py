@@ -212,7 +212,7 @@ class _Show:
         self._spilled_before = world.given_in_air
         await self._command("arm")
         operator = SimulatedOperator(world, seed=self._options.seed, skew_us=1500)
-        motion = MotionTime()
+        motion = MotionTime(pause_ns=max(500_000_000, 3 * self._profile.interval_ns))
         motion.needle_moved(world.needle_changed_ns)
         watching = asyncio.create_task(self._watch(world, motion))
         try:
@@ -300,12 +300,11 @@ class _Show:
 class MotionTime:
     """The time in which the needle worked, without the pauses in which the gun moves to another region.
 
-    Told again and again when the needle moved last; a gap of more than `PAUSE_NS` is a pause. What it is told first
+    Told again and again when the needle moved last; a gap of more than `pause_ns` is a pause. What it is told first
     was before the treatment.
     """
 
-    PAUSE_NS = 500_000_000
-
+    pause_ns: int
     first_ns: int = -1
     last_ns: int = -1
     worked_ns: int = 0
@@ -313,7 +312,7 @@ class MotionTime:
 
     def needle_moved(self, changed_ns: int) -> None:
         """Take the time of the needle's last step."""
-        if self.first_ns < 0 or (changed_ns > self.last_ns and changed_ns - self.last_ns > self.PAUSE_NS):
+        if self.first_ns < 0 or (changed_ns > self.last_ns and changed_ns - self.last_ns > self.pause_ns):
             self.worked_ns += self.last_ns - self.first_ns
             self.spans += self.first_ns >= 0
             self.first_ns = changed_ns
