@@ -151,7 +151,11 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
     console = Console(spec=configuration.device, ledger=ledger, session=_restored(ledger, configuration))
     controller = Controller(options, boot_id=boot_id, console=console)
     child = RealtimeChild(
-        pins=_pins(options), lines=configuration.lines, spec=configuration.device, post=controller.post
+        pins=_pins(options),
+        lock=options.state_dir / "realtime.lock",
+        lines=configuration.lines,
+        spec=configuration.device,
+        post=controller.post,
     )
     stack.push_async_callback(child.close)
     controller.loop = ControllerLoop(

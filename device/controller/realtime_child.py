@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from device.core.device_spec import DeviceSpec
@@ -37,10 +38,13 @@ _RECEIVE_BYTES: Final = 4096
 
 
 class RealtimeChild:
-    """One real-time process at a time. `post` takes its reports and the supervision's events."""
+    """One real-time process at a time, which `lock` makes sure of. `post` takes reports and supervision's events."""
 
-    def __init__(self, *, pins: str, lines: LineMap, spec: DeviceSpec, post: Callable[[Event], None]) -> None:
+    def __init__(
+        self, *, pins: str, lock: Path, lines: LineMap, spec: DeviceSpec, post: Callable[[Event], None]
+    ) -> None:
         self._pins = pins
+        self._lock = lock
         self._configure = Configure(lines, ScanSpec(spec.axis, spec.timing, spec.pump.phase_feedback))
         self._timing = spec.timing
         self._post = post
@@ -77,6 +81,7 @@ class RealtimeChild:
                 f"--link={theirs.fileno()}",
                 f"--page={descriptor}",
                 f"--pins={self._pins}",
+                f"--lock={self._lock}",
                 pass_fds=(theirs.fileno(), descriptor),
                 stdin=asyncio.subprocess.DEVNULL,
                 # A stroke is not to be left half done because somebody pressed Ctrl-C in the terminal.

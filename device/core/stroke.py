@@ -33,7 +33,14 @@ from device.core.realtime_messages import (
     StrokeStarted,
     Unload,
 )
-from device.core.stroke_timeline import Action, Timeline, retract_timeline, stroke_timeline, without_dose
+from device.core.stroke_timeline import (
+    Action,
+    Timeline,
+    resumed_outward,
+    retract_timeline,
+    stroke_timeline,
+    without_dose,
+)
 from device.core.switches import Switches, update_switches
 from device.core.units import NS_PER_S, Steps
 
@@ -491,11 +498,27 @@ def _move(state: ScanState, inputs: Inputs, *, spec: ScanSpec, now_ns: int, repo
                 base_ns=motion.base_ns + now_ns - due_ns,
                 marks=(*motion.marks, now_ns),
             )
+            if now_ns - due_ns > spec.axis.shortest_step_ns:
+                motion = _started_again(motion, spec=spec, now_ns=now_ns)
         elif action is Action.END:
             return _arrive(state, motion, inputs, spec=spec, now_ns=now_ns, reports=reports)
         else:
             return _step(state, motion, action, due_ns, spec=spec, now_ns=now_ns, reports=reports)
     return _rest(state, spec=spec, now_ns=now_ns, reports=reports)
+
+
+def _started_again(motion: Motion, *, spec: ScanSpec, now_ns: int) -> Motion:
+    """After a wait on the way out the needle stands: it must not be asked for its full speed with the next step."""
+    if not motion.steps_out or motion.timeline.actions[motion.index] is not Action.STEP_OUT:
+        return motion
+    timeline = resumed_outward(
+        motion.timeline,
+        index=motion.index,
+        steps_per_mm=spec.axis.steps_per_mm,
+        speed_um_s=spec.axis.fastest_um_s,
+        acceleration_um_s2=spec.axis.acceleration_um_s2,
+    )
+    return replace(motion, timeline=timeline, index=0, base_ns=now_ns)
 
 
 def _ends_here(state: ScanState, motion: Motion) -> bool:

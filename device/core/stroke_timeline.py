@@ -108,6 +108,35 @@ def without_dose(timeline: Timeline, *, index: int) -> Timeline:
     return Timeline(due_ns=tuple(due_ns - base_ns for due_ns, _ in kept), actions=tuple(action for _, action in kept))
 
 
+def resumed_outward(
+    timeline: Timeline,
+    *,
+    index: int,
+    steps_per_mm: int,
+    speed_um_s: MicrometresPerSecond,
+    acceleration_um_s2: MicrometresPerSecond2,
+) -> Timeline:
+    """Return the rest of `timeline` from `index`, a step outward, for a needle that had to stop: from rest, at 0.
+
+    What follows the last step keeps its distance from it.
+    """
+    rest = timeline.actions[index:]
+    outward = NeedleTravel(
+        steps=Steps(rest.count(Action.STEP_OUT)),
+        steps_per_mm=steps_per_mm,
+        speed_um_s=speed_um_s,
+        acceleration_um_s2=acceleration_um_s2,
+    )
+    last_step = len(timeline.actions) - 1 - timeline.actions[::-1].index(Action.STEP_OUT)
+    writer = _Writer([], [])
+    taken = 0
+    for place, action in enumerate(rest, start=index):
+        taken += action is Action.STEP_OUT
+        behind_ns = max(0, timeline.due_ns[place] - timeline.due_ns[last_step])
+        writer.add(outward.time_at(taken) + (behind_ns if taken == outward.steps else 0), action)
+    return writer.timeline()
+
+
 def retract_timeline(
     *,
     position: Steps,

@@ -5,6 +5,7 @@ simulated console at PATH, `--pins lgpio:DIR` the Pi's lines with DIR as the lib
 """
 
 import argparse
+import fcntl
 import logging
 import os
 import socket
@@ -14,11 +15,14 @@ from pathlib import Path
 
 from device.realtime.link import HeartbeatPage, LinkError, RealtimeEnd
 from device.realtime.process import receive_configuration, run
-from device.realtime.scheduling import become_realtime
+from device.realtime.scheduling import become_realtime, sleep_until
 from drivers.gpio.pin_factory import Factory, GPIOZeroError, PinFactoryError, open_lgpio_factory
 from drivers.gpio.realtime_lines import RealtimeLines
 
 CONFIGURATION_DEADLINE_NS = 10_000_000_000
+LOCK_DEADLINE_NS = 5_000_000_000
+"""How long a real-time process of an earlier controller may still be busy taking its needle out."""
+
 PRIORITY = 50
 """SCHED_FIFO priority: above the controller's, below the kernel's interrupt threads (50 shares with them by turns)."""
 
@@ -42,23 +46,43 @@ def open_factory(pins: str) -> Factory:
     raise ValueError(f"unknown pins {pins!r}: sim:PATH or lgpio:DIR")
 
 
+def wait_for_lines(path: Path, *, deadline_ns: int) -> int:
+    """Return the descriptor of the lock that goes with the lines: two processes must never drive one needle.
+
+    Raises TimeoutError when another one keeps it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    while time.monotonic_ns() < deadline_ns:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sleep_until(time.monotonic_ns() + 5_000_000, spin_ns=0)
+        else:
+            return descriptor
+    os.close(descriptor)
+    raise TimeoutError(f"{path}: another real-time process drives the lines; end it first")
+
+
 def main() -> int:
     """Run the process; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m device.realtime", description=__doc__)
     parser.add_argument("--link", type=int, required=True)
     parser.add_argument("--page", type=int, required=True)
     parser.add_argument("--pins", required=True)
+    parser.add_argument("--lock", type=Path, required=True)
     options = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="<%(levelno)s>realtime: %(message)s")
     page = HeartbeatPage(options.page)
     os.close(options.page)
     end = RealtimeEnd(socket.socket(fileno=options.link), page)
     try:
+        lock = wait_for_lines(options.lock, deadline_ns=time.monotonic_ns() + LOCK_DEADLINE_NS)
         configuration = receive_configuration(end, deadline_ns=time.monotonic_ns() + CONFIGURATION_DEADLINE_NS)
         lines = RealtimeLines(open_factory(options.pins), configuration.lines)
         for refused in become_realtime(priority=PRIORITY, lock_memory=True):
             logging.getLogger(__name__).warning("not granted: %s", refused)
         run(end, lines, configuration.spec)
+        os.close(lock)
     except (OSError, ValueError, LinkError, TimeoutError, GPIOZeroError) as error:
         logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - one line for the operator, no traceback
         return 1
