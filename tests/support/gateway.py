@@ -17,7 +17,7 @@ from device.gateway.process import BackOff, GatewaySettings, run_gateway
 from tests.support.broker import HOST
 from tests.support.journal import REPOSITORY
 
-SITE = "clinic"
+SITE = "demo-clinic"
 DEVICE = "console-1"
 ROOT = f"mesogun/v1/{SITE}/{DEVICE}"
 STOP_S = 5.0
@@ -83,10 +83,10 @@ def gateway(settings: GatewaySettings) -> Iterator[None]:
 
 def start_process(directory: Path, port: int) -> subprocess.Popen[str]:
     """Start the gateway as a process; its log goes to standard error."""
-    options = {"state": directory, "runtime": directory, "broker": f"{HOST}:{port}", "site": SITE, "device": DEVICE}
-    arguments = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+    options = {"state": directory, "socket": directory / "control.sock", "broker": f"{HOST}:{port}"}
+    arguments = [f"--{name}={value}" for name, value in options.items()]
     return subprocess.Popen(
-        [sys.executable, "-m", "device.gateway", *arguments],
+        [sys.executable, "-m", "device.service.cli", "gateway", *arguments],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stderr=subprocess.PIPE,
