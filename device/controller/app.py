@@ -63,11 +63,16 @@ from drivers.pump.serial_line import SerialLine
 
 log = logging.getLogger(__name__)
 
+VERSION: Final = version("mesogun")
+"""Read once: it is a search in the file system."""
+
 PRIORITY: Final = 10
 """SCHED_FIFO priority of the controller: the permit must not wait for other programs; far below the strokes' 50."""
 
 SUCK_BACK_NL_MOST: Final = Nanolitres(10_000)
 """More than any tube of 15 cm needs; above it a program is a mistake."""
+
+STOP_DEADLINE_S: Final = 2.0
 
 JOURNAL_PAGE: Final = 500
 """Entries read at a time while the ledger is computed at start."""
@@ -178,7 +183,7 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         await child.start()
     except (OSError, TimeoutError) as error:
         raise StartRefused(f"real-time process: {error}") from error
-    journal.append([Booted(version("mesogun"), configuration.sha256, simulated=options.simulation is not None)])
+    journal.append([Booted(VERSION, configuration.sha256, simulated=options.simulation is not None)])
     return controller
 
 
@@ -340,7 +345,7 @@ class Controller:
             watchdog.stopping()
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=STOP_DEADLINE_S)
             watchdog.close()
             self._live.remove()
 
@@ -349,7 +354,7 @@ class Controller:
             "ts_ms": wall_clock_ms(),
             "boot_id": self._boot_id,
             "simulated": self._options.simulation is not None,
-            "version": version("mesogun"),
+            "version": VERSION,
             "serial": self._options.configuration.device.device,
         }
 

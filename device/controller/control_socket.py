@@ -24,6 +24,9 @@ REQUEST_BYTES: Final = 8192
 """Bound of one request line."""
 
 MOST_CONNECTIONS: Final = 16
+IDLE_DEADLINE_S: Final = 30.0
+"""A client that asks nothing for so long, or does not read its answer, is let go: it must not keep others out."""
+
 ANSWER_DEADLINE_S: Final = 60.0
 """How long a command may take: a refill and a prime of the largest syringe take about half of it."""
 
@@ -159,6 +162,7 @@ class ControlSocket:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is None or len(self._connections) >= MOST_CONNECTIONS:
+            writer.write(json.dumps({"ok": False, "reasons": [f"{MOST_CONNECTIONS} clients already"]}).encode() + b"\n")
             writer.close()
             return
         self._connections.add(task)
@@ -167,15 +171,22 @@ class ControlSocket:
         except ConnectionError:
             # The client went away before its answer: the command was taken all the same and stands in the journal.
             log.info("a client of the control socket closed before its answer")
+        except TimeoutError:
+            log.info("a client of the control socket was idle for %g s: let go", IDLE_DEADLINE_S)
         finally:
             self._connections.discard(task)
-            writer.close()
+            # Not close: that would wait for a client which does not read.
+            if task.cancelling():
+                writer.transport.abort()
+            else:
+                writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid, pid = _peer(writer)
         while True:
             try:
-                line = await reader.readline()
+                async with asyncio.timeout(IDLE_DEADLINE_S):
+                    line = await reader.readline()
             except ValueError:
                 await _answer(writer, {"ok": False, "reasons": [f"request longer than {REQUEST_BYTES} bytes"]})
                 return
@@ -208,7 +219,8 @@ class ControlSocket:
 
 async def _answer(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
     writer.write(json.dumps(answer).encode() + b"\n")
-    await writer.drain()
+    async with asyncio.timeout(IDLE_DEADLINE_S):
+        await writer.drain()
 
 
 def _peer(writer: asyncio.StreamWriter) -> tuple[int, int]:

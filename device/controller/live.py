@@ -5,6 +5,7 @@ runtime directory (memory on the Pi, so that it wears no card) and is replaced w
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -103,10 +104,10 @@ class LiveFile:
             self._write()
             self._changed.clear()
             await asyncio.sleep(PERIOD_S)
-            try:
-                await asyncio.wait_for(self._changed.wait(), REFRESH_S)
-            except TimeoutError:
-                continue
+            # Not wait_for: on Python 3.11 it can swallow the cancellation that ends this task.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH_S):
+                    await self._changed.wait()
 
     def _write(self) -> None:
         draft = self._path.with_suffix(".draft")

@@ -226,7 +226,7 @@ class ControllerLoop:
         identity = await self._pump.connect()
         log.info("pump: %s", identity)
         status = await self._pump.status()
-        if status.error == PUMP_NOT_INITIALISED:
+        if status.error in PUMP_WITHOUT_POSITION:
             self.post(PumpProbed(None))
             return
         gates = await self._pump.gates()
@@ -274,6 +274,9 @@ class ControllerLoop:
                 self.post(PlungerAtTop(await self._pump.home_plunger()))
         except DriverError as error:
             self.post(FaultOccurred(error.fault, error.detail))
+        except Exception as error:
+            log.exception("effect %s failed", type(effect).__name__)
+            self.post(FaultOccurred(Fault.INTERNAL, f"{type(effect).__name__}: {error}"))
 
     async def _stop_background(self) -> None:
         task, self._background = self._background, None
@@ -282,5 +285,5 @@ class ControllerLoop:
             await asyncio.wait([task])
 
 
-PUMP_NOT_INITIALISED: Final = 7
-"""The pump's error number after power-up, before its plunger was homed."""
+PUMP_WITHOUT_POSITION: Final = (1, 7)
+"""The pump's errors that only homing its plunger ends: the homing failed, or was not done since power-up."""

@@ -102,9 +102,11 @@ class RealtimeChild:
         while self._page is not None and self._page.scan_ns == 0:
             if self._process is None or self._process.returncode is not None:
                 raise ChildProcessError("the real-time process ended at its start: see its line above")
+            self._renew_permit()
             if asyncio.get_running_loop().time() > deadline:
                 raise TimeoutError(f"the real-time process made no scan within {START_DEADLINE_S:g} s")
             await asyncio.sleep(PERMIT_PERIOD_S)
+        self._renew_permit()
 
     def send(self, order: Order) -> None:
         """Give an order. A child that is gone takes none: the supervision reports that."""
@@ -145,12 +147,15 @@ class RealtimeChild:
     async def _supervise(self) -> None:
         """Renew the permit while the loop runs; notice a silent or ended child within one period."""
         while not self._closing:
-            if self._page is not None:
-                self._page.permit(time.monotonic_ns() + self._timing.permit_ns)
+            self._renew_permit()
             reason = self._lost()
             if reason is not None:
                 await self._replace(reason)
             await asyncio.sleep(PERMIT_PERIOD_S)
+
+    def _renew_permit(self) -> None:
+        if self._page is not None:
+            self._page.permit(time.monotonic_ns() + self._timing.permit_ns)
 
     def _lost(self) -> str | None:
         """Return why the child counts as lost; None while it lives and scans."""
@@ -208,7 +213,8 @@ class RealtimeChild:
             self._connection = None
         if self._process is not None:
             try:
-                await asyncio.wait_for(self._process.wait(), START_DEADLINE_S)
+                async with asyncio.timeout(START_DEADLINE_S):
+                    await self._process.wait()
             except TimeoutError:
                 self._kill()
         await self._end()

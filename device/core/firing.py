@@ -61,11 +61,13 @@ def already_armed(console: Console, event: ArmRequested) -> Step:
 
 
 def disarm(console: Console, event: DisarmRequested) -> Step:
-    """Fire nothing more: unload what is loaded; what is still being loaded is unloaded when it arrives."""
+    """Fire and prime nothing more: unload what is loaded; what is still being loaded or drawn for is given up."""
     effects: tuple[Effect, ...] = (Commit((taken(event),)), Reply(event.request, accepted=True, reasons=()))
     if console.state in (State.ARMED, State.FIRING):
         effects = (Send(Unload()), *effects)
-    return replace(console, armed=False), effects
+    if console.pending is not None:
+        effects = (*effects, Reply(console.pending, accepted=False, reasons=("disarmed",)))
+    return replace(console, armed=False, prime_nl=0, pending=None), effects
 
 
 def pump_loaded(console: Console, event: PumpLoaded) -> Step:

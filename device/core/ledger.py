@@ -39,7 +39,8 @@ class Ledger:
     """Totals after all records so far.
 
     `position`, `low_water` and `carry` are the plunger's after the last settled magazine, refill or homing; None and
-    0 before the first. `open_intent` has no outcome yet. `faults` are the latched ones that nobody cleared.
+    0 before the first. `content` is the session that what is in the syringe was drawn for; None when it was emptied.
+    `open_intent` has no outcome yet. `faults` are the latched ones that nobody cleared.
     """
 
     session: SessionTotals | None = None
@@ -47,6 +48,7 @@ class Ledger:
     position: int | None = None
     low_water: int = 0
     carry: int = 0
+    content: SessionStarted | None = None
     magazines: int = 0
     sessions: int = 0
     shots: int = 0
@@ -72,9 +74,11 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
             session = ledger.session
             if session is not None:
                 session = replace(session, drawn_nl=session.drawn_nl + record.volume_nl)
-            return replace(ledger, session=session, position=record.position, low_water=record.position - owed)
+            content = session.started if session is not None else ledger.content
+            place = record.position
+            return replace(ledger, session=session, content=content, position=place, low_water=place - owed)
         case PlungerHomed():
-            return replace(ledger, position=record.position, low_water=record.position)
+            return replace(ledger, content=None, position=record.position, low_water=record.position)
         case PlungerFound():
             if record.position < record.expected:
                 # It moved toward the needle: that repaid of a suck-back what it went.

@@ -84,16 +84,21 @@ def shot_refusals(
     weight_g: int | None,
     booked_nl: Nanolitres,
     booked_shots: int,
-    dose_nl: Nanolitres,
+    total_nl: Nanolitres,
     planned_shots: int,
 ) -> tuple[Refusal, ...]:
-    """Return why a next shot of `dose_nl` may not be given after `booked_nl` in `booked_shots`; empty when it may."""
+    """Return why a next shot may not be given after `booked_nl` in `booked_shots`; empty when it may.
+
+    `total_nl` is what the session would be booked at after it: the plunger's real travel, not the wished dose.
+    """
     found: list[Refusal] = []
-    total_nl = Nanolitres(booked_nl + dose_nl)
     for name, most_nl in (("limits.session_ml", limits.session_nl), ("session_volume_ml", profile.session_volume_nl)):
         if total_nl > most_nl:
             found.append(
-                Refusal("session_volume", f"{ul(booked_nl)} given and {ul(dose_nl)} more exceed {name}, {ul(most_nl)}")
+                Refusal(
+                    "session_volume",
+                    f"{ul(booked_nl)} given, the next shot would reach {ul(total_nl)}: {name} is {ul(most_nl)}",
+                )
             )
     for name, most in (("limits.session_shots", limits.session_shots), ("session_shots", profile.session_shots)):
         if booked_shots + 1 > most:

@@ -75,7 +75,6 @@ from device.core.safety import (
     fault_homed,
     fault_occurred,
     fault_position_read,
-    fault_ready,
     faulted,
     realtime_ready,
     restarted,
@@ -125,8 +124,8 @@ _LOADED = (State.LOADING, State.REFILLING, State.SESSION)
 
 TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.STARTING, Started): _on(started, State.SELF_TEST),
-    (State.SELF_TEST, Ready): _on(test_ready, State.SELF_TEST),
-    (State.SELF_TEST, PumpProbed): _on(test_probed, State.DISARMED, State.SESSION),
+    (State.SELF_TEST, PumpProbed): _on(test_probed, State.SELF_TEST),
+    (State.SELF_TEST, Ready): _on(test_ready, State.DISARMED, State.SESSION),
     (State.SELF_TEST, Homed): _on(fault_homed, State.SELF_TEST),
     (State.SELF_TEST, PositionRead): _on(fault_position_read, State.SELF_TEST),
     (State.DISARMED, HomeRequested): _on(home, State.HOMING, State.DISARMED),
@@ -156,7 +155,7 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.FAULT, PositionRead): _on(fault_position_read, State.FAULT),
     (State.FAULT, ShotReport): _on(shot_reported, State.FAULT),
     (State.FAULT, MagazineEnded): _on(magazine_ended, State.FAULT),
-    (State.FAULT, Ready): _on(fault_ready, State.FAULT),
+    (State.FAULT, Ready): _on(realtime_ready, State.FAULT),
     (State.FAULT, Homed): _on(fault_homed, State.FAULT),
     **{(state, ArmRequested): _on(already_armed, state) for state in (State.LOADING, State.ARMED, State.FIRING)},
     **{

@@ -23,7 +23,7 @@ from device.core.events import (
     Started,
 )
 from device.core.faults import Fault
-from device.core.limits import serum_refusals
+from device.core.limits import Refusal, serum_refusals
 from device.core.realtime_messages import (
     Home,
     Homed,
@@ -51,17 +51,12 @@ EMPTIES_SYRINGE = (
 
 
 def started(console: Console, event: Started) -> Step:
-    """Begin the self-test: the real-time process first."""
-    return replace(console, state=State.SELF_TEST), (Send(Reset()),)
-
-
-def test_ready(console: Console, event: Ready) -> Step:
-    """The real-time process is out of its safe mode: ask the pump."""
-    return replace(console, ready=True, homed=event.homed), (ProbePump(),)
+    """Begin the self-test with the pump: whatever program it still holds is terminated before anything else."""
+    return replace(console, state=State.SELF_TEST), (ProbePump(),)
 
 
 def test_probed(console: Console, event: PumpProbed) -> Step:
-    """The last part of the self-test: settle what was open, compare the plunger with the book, go on or to fault."""
+    """Settle what was open, compare the plunger with the book; then the real-time process is tested."""
     console = replace(console, initialised=event.position is not None)
     records: list[Record] = []
     intent = console.ledger.open_intent
@@ -83,11 +78,14 @@ def test_probed(console: Console, event: PumpProbed) -> Step:
         records.append(ended)
     effects: tuple[Effect, ...] = (Commit(tuple(records)),) if records else ()
     if found is not None:
-        console, more = fault(console, *found)
-        return console, (*effects, *more)
-    if console.ledger.faults:
-        return still_faulty(console, effects)
-    return prepend(effects, back(console))
+        return prepend(effects, fault(console, *found))
+    return console, (*effects, Send(Reset()))
+
+
+def test_ready(console: Console, event: Ready) -> Step:
+    """Both keys are tested: go on, unless a latched fault from before the start still holds."""
+    console = replace(console, ready=True, homed=event.homed)
+    return still_faulty(console, ()) if console.ledger.faults else back(console)
 
 
 def still_faulty(console: Console, effects: tuple[Effect, ...]) -> Step:
@@ -181,9 +179,26 @@ def refill_done(console: Console, event: RefillDone) -> Step:
     return next_magazine(console, record)
 
 
+def _content_refusals(console: Console, event: SessionStartRequested) -> tuple[Refusal, ...]:
+    """Return why what is in the syringe and tube must not go into this patient; empty when it may, or it is empty."""
+    content = console.ledger.content
+    if content is None or not console.initialised:
+        return ()
+    same_patient = content.patient == event.patient != ""
+    if same_patient and (content.serum_sha256, content.syringe_sha256) == (event.serum_sha256, event.syringe_sha256):
+        return ()
+    return (
+        Refusal(
+            "content",
+            f"the syringe {content.syringe} holds {content.serum} of an earlier session: change syringe, tube and "
+            "needle, then without a patient `mesogun home --plunger --patient-detached`",
+        ),
+    )
+
+
 def session_start(console: Console, event: SessionStartRequested) -> Step:
     """Plan the session's stroke and refuse with every reason at once, or open it."""
-    reasons = list(serum_refusals(event.serum, weight_g=event.weight_g))
+    reasons = [*serum_refusals(event.serum, weight_g=event.weight_g), *_content_refusals(console, event)]
     try:
         plan = plan_stroke(event.profile, event.syringe, console.spec)
     except PlanRefused as error:

@@ -31,7 +31,13 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Retract slowly until the home switch; answered by `Homed` or `Faulted`."""
+    """Retract slowly until the home switch; answered by `Homed` or `Faulted`.
+
+    As a `rescue` it is taken even in the safe mode, needs no permit, and nothing stops it: a real-time process was
+    lost, and its successor takes the needle out. The process is in its safe mode again after it.
+    """
+
+    rescue: bool = False
 
 
 @dataclass(frozen=True, slots=True)

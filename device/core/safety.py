@@ -8,6 +8,7 @@ from device.core.effects import (
     Commit,
     Effect,
     Exit,
+    ProbePump,
     ReadPosition,
     Reply,
     Send,
@@ -119,17 +120,12 @@ def fault_clear(console: Console, event: FaultClearRequested) -> Step:
     """Clear the latched faults; the self-test decides whether they are gone."""
     cleared = FaultsCleared(codes=list(console.ledger.faults), uid=event.request.uid)
     console = replace(book(console, cleared), state=State.SELF_TEST, pending=event.request)
-    return console, (Commit((taken(event), cleared)), Send(Reset()))
+    return console, (Commit((taken(event), cleared)), ProbePump())
 
 
 def realtime_ready(console: Console, event: Ready) -> Step:
     """The real-time process is out of its safe mode again after a fault that does not latch."""
     return replace(console, ready=True, homed=event.homed), ()
-
-
-def fault_ready(console: Console, event: Ready) -> Step:
-    """A restarted real-time process: take the needle out, the one motion that is always safe."""
-    return replace(console, ready=True, homed=event.homed), () if event.homed else (Send(Home()),)
 
 
 def fault_homed(console: Console, event: Homed) -> Step:
@@ -138,8 +134,12 @@ def fault_homed(console: Console, event: Homed) -> Step:
 
 
 def restarted(console: Console, event: RealtimeRestarted) -> Step:
-    """A new real-time process: bring it out of its safe mode."""
-    return replace(console, ready=False, homed=False), (Send(Reset()),)
+    """A new real-time process: it takes the needle out, the one motion that is always safe."""
+    effects: tuple[Effect, ...] = (Send(Home(rescue=True)),)
+    if console.state is State.SELF_TEST:
+        # The test's own Reset went to the lost one; this one is obeyed when the needle is out.
+        effects = (*effects, Send(Reset()))
+    return replace(console, ready=False, homed=False), effects
 
 
 def shutdown(console: Console, event: ShutdownRequested) -> Step:

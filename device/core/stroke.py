@@ -84,7 +84,7 @@ class LoadedMagazine:
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """A running timeline. `waiting` since an AWAIT was due; `marks` are (opened, done) times of this shot's moves."""
+    """A running timeline. `marks` are (opened, done) times of this shot's moves."""
 
     timeline: Timeline
     index: int
@@ -93,7 +93,6 @@ class Motion:
     gate: int
     steps_in: int
     steps_out: int
-    waited: bool
     cancelled: bool
     marks: tuple[int, ...]
 
@@ -267,6 +266,9 @@ def _obey(
             return _reset(state, reports)
         case Reset() if state.mode in (ScanMode.RETRACT, ScanMode.HOMING):
             return replace(state, reset_pending=True)
+        case Home(rescue=True) if state.mode in (ScanMode.SAFE, ScanMode.IDLE):
+            state = replace(state, fault=Fault.REALTIME_LOST)
+            return _start_homing(state, spec=spec, now_ns=now_ns)
         case Home() if state.mode is ScanMode.IDLE:
             return _start_homing(state, spec=spec, now_ns=now_ns)
         case Load(magazine) if state.mode is ScanMode.IDLE and state.homed:
@@ -328,7 +330,6 @@ def _motion(timeline: Timeline, now_ns: int) -> Motion:
         gate=0,
         steps_in=0,
         steps_out=0,
-        waited=False,
         cancelled=False,
         marks=(),
     )
@@ -479,7 +480,7 @@ def _move(state: ScanState, inputs: Inputs, *, spec: ScanSpec, now_ns: int, repo
             continue
         if now_ns < due_ns:
             wake_ns = min(due_ns, now_ns + timing.armed_scan_ns)
-            return _moving(replace(state, motion=motion), wake_ns, reports)
+            return _moving(_with(state, motion), wake_ns, reports)
         if action is Action.OPEN and state.loaded is not None:
             loaded = replace(state.loaded, opened=state.loaded.opened + 1)
             gate = 1 + (loaded.opened - 1) % 2
@@ -487,7 +488,7 @@ def _move(state: ScanState, inputs: Inputs, *, spec: ScanSpec, now_ns: int, repo
             state = replace(state, loaded=loaded)
         elif action is Action.AWAIT and state.loaded is not None:
             if spec.phase_feedback and inputs.phase != (state.loaded.opened % 2 == 1):
-                return _moving(replace(state, motion=motion), now_ns + timing.armed_scan_ns, reports)
+                return _moving(_with(state, motion), now_ns + timing.armed_scan_ns, reports)
             loaded = replace(state.loaded, done=state.loaded.done + 1)
             state = replace(state, loaded=loaded)
             # Whatever the needle waited is added to the rest of the timeline.
@@ -548,17 +549,37 @@ def _step(
         # After a late step the motor must not be asked to catch up faster than it can follow.
         earliest_ns = now_ns + spec.axis.shortest_step_ns
         base_ns += max(0, earliest_ns - base_ns - motion.timeline.due_ns[index])
-    motion = replace(
-        motion,
+    # Built outright: `replace` would cost more than all the rest of a scan with a step.
+    motion = Motion(
+        timeline=motion.timeline,
         index=index,
         base_ns=base_ns,
+        started_ns=motion.started_ns,
+        gate=motion.gate,
         steps_in=motion.steps_in + inward,
         steps_out=motion.steps_out + (not inward),
+        cancelled=motion.cancelled,
+        marks=motion.marks,
     )
-    state = replace(state, position=state.position + (1 if inward else -1), motion=motion)
+    state = ScanState(
+        mode=state.mode,
+        position=state.position + (1 if inward else -1),
+        homed=state.homed,
+        switches=state.switches,
+        loaded=state.loaded,
+        motion=motion,
+        fault=state.fault,
+        last_start_ns=state.last_start_ns,
+        reset_pending=state.reset_pending,
+        press_spent=state.press_spent,
+    )
     wake_ns = min(base_ns + motion.timeline.due_ns[index], now_ns + spec.timing.armed_scan_ns)
     outputs = Outputs(enable=True, step=1 if inward else -1, gate=motion.gate)
     return Scan(state=state, outputs=outputs, reports=tuple(reports), wake_ns=wake_ns, step_due_ns=due_ns)
+
+
+def _with(state: ScanState, motion: Motion) -> ScanState:
+    return state if motion is state.motion else replace(state, motion=motion)
 
 
 def _moving(state: ScanState, wake_ns: int, reports: list[Report]) -> Scan:
@@ -591,7 +612,9 @@ def _homing_ended(state: ScanState, motion: Motion, inputs: Inputs, reports: lis
         reports.append(Faulted(Fault.NEEDLE_HOME_NOT_FOUND, homed=False, detail=motion.steps_out))
         return replace(state, mode=ScanMode.SAFE, fault=Fault.NEEDLE_HOME_NOT_FOUND)
     if state.fault is not None:
-        # This was the search after a broken-off stroke; the fault still holds.
+        # This was a rescue, or the search after a broken-off stroke; the fault still holds.
+        if state.fault is Fault.REALTIME_LOST:
+            reports.append(Homed(motion.steps_out))
         return replace(state, mode=ScanMode.SAFE, position=0, homed=True)
     reports.append(Homed(motion.steps_out))
     return replace(state, mode=ScanMode.IDLE, position=0, homed=True)

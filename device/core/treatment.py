@@ -15,7 +15,6 @@ from device.core.effects import (
     Reply,
     SoundDone,
 )
-from device.core.ledger import booked_nl
 from device.core.limits import Refusal, shot_refusals
 from device.core.magazine import Magazine, Purpose
 from device.core.profile import Mode
@@ -24,7 +23,7 @@ from device.core.realtime_messages import (
 )
 from device.core.records import MagazineIntent, Record
 from device.core.session import Session
-from device.core.shot_plan import Plunger, plan_shots
+from device.core.shot_plan import Plunger, plan_shots, shot_increments
 from device.core.steps import Step, back, book, commit
 from device.core.units import Increments, Nanolitres, Nanoseconds
 
@@ -37,39 +36,30 @@ def plunger_of(console: Console) -> Plunger:
     )
 
 
-def next_shot_refusals(console: Console, session: Session) -> tuple[Refusal, ...]:
-    """Return every reason against the session's next shot."""
-    totals = console.ledger.session
+def next_shot_refusals(console: Console, session: Session, after: int = 0) -> tuple[Refusal, ...]:
+    """Return every reason against the session's next shot, or against the one `after` so many more."""
+    totals, syringe, profile = console.ledger.session, session.syringe, session.profile
+    shots, increments = (totals.shots, totals.increments) if totals is not None else (0, 0)
+    given = more = 0
+    carry = console.ledger.carry
+    for _ in range(after + 1):
+        given, (part, carry) = more, shot_increments(profile.dose_nl, carry, syringe)
+        more += part
     return shot_refusals(
-        profile=session.profile,
+        profile=profile,
         limits=console.spec.limits,
         serum=session.serum,
         weight_g=session.weight_g,
-        booked_nl=booked_nl(console.ledger),
-        booked_shots=totals.shots if totals is not None else 0,
-        dose_nl=session.profile.dose_nl,
+        booked_nl=syringe.volume_of(Increments(increments + given)),
+        booked_shots=shots + after,
+        total_nl=syringe.volume_of(Increments(increments + more)),
         planned_shots=session.planned_shots,
     )
 
 
 def allowed_shots(console: Console, session: Session, most: int) -> int:
     """Return how many shots in a row, up to `most`, no limit forbids."""
-    totals = console.ledger.session
-    shots = totals.shots if totals is not None else 0
-    for count in range(most):
-        refusals = shot_refusals(
-            profile=session.profile,
-            limits=console.spec.limits,
-            serum=session.serum,
-            weight_g=session.weight_g,
-            booked_nl=Nanolitres(booked_nl(console.ledger) + count * session.profile.dose_nl),
-            booked_shots=shots + count,
-            dose_nl=session.profile.dose_nl,
-            planned_shots=session.planned_shots,
-        )
-        if refusals:
-            return count
-    return most
+    return next((count for count in range(most) if next_shot_refusals(console, session, count)), most)
 
 
 def magazine_size(session: Session, points_left: int) -> int:
