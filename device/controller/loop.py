@@ -120,6 +120,7 @@ class ControllerLoop:
         self._wake = asyncio.Event()
         self._background: asyncio.Task[None] | None = None
         self._unwritten: tuple[Record, ...] = ()
+        self._overflowed = False
         self._exit = False
 
     def post(self, event: Event) -> None:
@@ -207,7 +208,8 @@ class ControllerLoop:
 
     async def _commit(self, records: tuple[Record, ...]) -> None:
         """Write `records`, behind those that an earlier commit could not write: the ledger has them all already."""
-        if len(self._unwritten) + len(records) > APPEND_RECORDS_MAX:
+        if self._overflowed or len(self._unwritten) + len(records) > APPEND_RECORDS_MAX:
+            self._overflowed = True
             # Nothing of it may be left out, so from here on only a restart, which settles by position, can go on.
             raise DriverError(Fault.JOURNAL_WRITE_FAILED, f"{len(self._unwritten)} records wait already: restart")
         self._unwritten = (*self._unwritten, *records)

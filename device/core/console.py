@@ -35,11 +35,11 @@ class Console:
     """All that the machine knows.
 
     `session` is the open one with its plan; `ready` that the real-time process is out of its safe mode; `homed` and
-    `initialised` that needle and plunger know where they are. `armed` is the operator's wish: load the next magazine
-    when one is done. `magazine` is the loaded one, `reports` and `seen` what came of it so far, `ended` why the last
-    one ended. `prime_nl` is what to prime after a refill, 0 if the refill is for shots. `plunger_wanted`: home the
-    plunger after the needle. `pending` is the command to be answered when the running operation ends. `stopping`: end
-    the process as soon as nothing is under way.
+    `initialised` that needle and plunger know where they are; `probed` that this self-test has asked the pump. `armed`
+    is the operator's wish: load the next magazine when one is done. `magazine` is the loaded one, `reports` and `seen`
+    what came of it so far, `ended` why the last one ended. `prime_nl` is what to prime after a refill, 0 if the refill
+    is for shots. `plunger_wanted`: home the plunger after the needle. `pending` is the command to be answered when the
+    running operation ends. `stopping`: end the process as soon as nothing is under way.
     """
 
     spec: DeviceSpec
@@ -49,6 +49,7 @@ class Console:
     ready: bool = False
     homed: bool = False
     initialised: bool = False
+    probed: bool = False
     armed: bool = False
     magazine: Magazine | None = None
     reports: tuple[ShotReport, ...] = ()

@@ -125,7 +125,7 @@ _LOADED = (State.LOADING, State.REFILLING, State.SESSION)
 TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.STARTING, Started): _on(started, State.SELF_TEST),
     (State.SELF_TEST, PumpProbed): _on(test_probed, State.SELF_TEST),
-    (State.SELF_TEST, Ready): _on(test_ready, State.DISARMED, State.SESSION),
+    (State.SELF_TEST, Ready): _on(test_ready, State.DISARMED, State.SESSION, State.SELF_TEST),
     (State.SELF_TEST, Homed): _on(fault_homed, State.SELF_TEST),
     (State.SELF_TEST, PositionRead): _on(fault_position_read, State.SELF_TEST),
     (State.DISARMED, HomeRequested): _on(home, State.HOMING, State.DISARMED),

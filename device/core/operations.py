@@ -52,12 +52,12 @@ EMPTIES_SYRINGE = (
 
 def started(console: Console, event: Started) -> Step:
     """Begin the self-test with the pump: whatever program it still holds is terminated before anything else."""
-    return replace(console, state=State.SELF_TEST), (ProbePump(),)
+    return replace(console, state=State.SELF_TEST, probed=False), (ProbePump(),)
 
 
 def test_probed(console: Console, event: PumpProbed) -> Step:
     """Settle what was open, compare the plunger with the book; then the real-time process is tested."""
-    console = replace(console, initialised=event.position is not None)
+    console = replace(console, initialised=event.position is not None, probed=True)
     records: list[Record] = []
     intent = console.ledger.open_intent
     found: tuple[Fault, str] | None = None
@@ -85,6 +85,9 @@ def test_probed(console: Console, event: PumpProbed) -> Step:
 def test_ready(console: Console, event: Ready) -> Step:
     """Both keys are tested: go on, unless a latched fault from before the start still holds."""
     console = replace(console, ready=True, homed=event.homed)
+    if not console.probed:
+        # The answer to an earlier Reset: this test's own comes after the pump's.
+        return console, ()
     return still_faulty(console, ()) if console.ledger.faults else back(console)
 
 
@@ -120,6 +123,8 @@ def plunger_at_top(console: Console, event: PlungerAtTop) -> Step:
 def not_fit(console: Console) -> tuple[str, ...]:
     """Return what keeps the console from giving anything, all at once."""
     reasons = []
+    if console.ledger.open_intent is not None:
+        reasons.append("the last magazine is not settled yet")
     if not console.ready:
         reasons.append("the needle is still on its way home: try again")
     if not console.homed:

@@ -119,7 +119,7 @@ def fault_position_read(console: Console, event: PositionRead) -> Step:
 def fault_clear(console: Console, event: FaultClearRequested) -> Step:
     """Clear the latched faults; the self-test decides whether they are gone."""
     cleared = FaultsCleared(codes=list(console.ledger.faults), uid=event.request.uid)
-    console = replace(book(console, cleared), state=State.SELF_TEST, pending=event.request)
+    console = replace(book(console, cleared), state=State.SELF_TEST, probed=False, pending=event.request)
     return console, (Commit((taken(event), cleared)), ProbePump())
 
 

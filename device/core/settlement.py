@@ -56,16 +56,18 @@ def settle(intent: MagazineIntent, *, position: Increments | None, seen: Seen | 
     targets = intent.targets
     most = len(targets) if seen is None else min(seen.opened, len(targets))
     fewest = 0 if seen is None else min(seen.done, most)
+    lows = _low_waters(intent)
+    complete, worst = most, lows[most]
     if position is not None:
         # A gate that sticks open lets the pump begin one move that was never asked for; the next one waits again.
         best = _most_given(intent, position, fewest, min(most + 1, len(targets)))
         if best is not None:
             return _settlement(intent, complete=best[0], end=best[1], position=position, certain=True)
-    # Nothing fits: the most is what the opened gates allow, or what the position says if that is even more.
-    worst = _low_waters(intent)[most]
-    if position is not None:
+        # What was seen and where the plunger stands contradict each other: the most of both is booked, not believed.
+        ruled_out = _most_given(intent, position, 0, len(targets))
         worst = min(worst, int(position))
-    complete = most
+        if ruled_out is not None:
+            complete, worst = max(complete, ruled_out[0]), min(worst, int(ruled_out[1]))
     return _settlement(
         intent,
         complete=complete,

@@ -168,6 +168,7 @@ def scan(
     switches = update_switches(state.switches, inputs, timing=spec.timing, now_ns=now_ns)
     if switches is not state.switches:
         state = replace(state, switches=switches, press_spent=state.press_spent and switches.pressed)
+    state = _gate_closed_at_end(state, inputs, spec=spec)
     if order is None and state.reset_pending and state.mode in (ScanMode.SAFE, ScanMode.IDLE):
         order = Reset()
     fault = _interlock(state, inputs, order, spec=spec, now_ns=now_ns, permit_until_ns=permit_until_ns, linked=linked)
@@ -182,6 +183,16 @@ def scan(
     if state.motion is not None:
         return _move(state, inputs, spec=spec, now_ns=now_ns, reports=reports)
     return _rest(state, spec=spec, now_ns=now_ns, reports=reports)
+
+
+def _gate_closed_at_end(state: ScanState, inputs: Inputs, *, spec: ScanSpec) -> ScanState:
+    """Close the gate in the scan that sees the pump's end of the move: from then on any further end is a stuck gate."""
+    motion, loaded = state.motion, state.loaded
+    if motion is None or loaded is None or motion.gate == 0 or not spec.phase_feedback:
+        return state
+    if inputs.phase != (loaded.opened % 2 == 1):
+        return state
+    return replace(state, motion=replace(motion, gate=0))
 
 
 def _interlock(
@@ -500,7 +511,7 @@ def _move(state: ScanState, inputs: Inputs, *, spec: ScanSpec, now_ns: int, repo
                 marks=(*motion.marks, now_ns),
             )
             if now_ns - due_ns > spec.axis.shortest_step_ns:
-                motion = _started_again(motion, spec=spec, now_ns=now_ns)
+                motion = _started_again(loaded, motion, spec=spec, now_ns=now_ns)
         elif action is Action.END:
             return _arrive(state, motion, inputs, spec=spec, now_ns=now_ns, reports=reports)
         else:
@@ -508,7 +519,7 @@ def _move(state: ScanState, inputs: Inputs, *, spec: ScanSpec, now_ns: int, repo
     return _rest(state, spec=spec, now_ns=now_ns, reports=reports)
 
 
-def _started_again(motion: Motion, *, spec: ScanSpec, now_ns: int) -> Motion:
+def _started_again(loaded: LoadedMagazine, motion: Motion, *, spec: ScanSpec, now_ns: int) -> Motion:
     """After a wait on the way out the needle stands: it must not be asked for its full speed with the next step."""
     if not motion.steps_out or motion.timeline.actions[motion.index] is not Action.STEP_OUT:
         return motion
@@ -516,7 +527,7 @@ def _started_again(motion: Motion, *, spec: ScanSpec, now_ns: int) -> Motion:
         motion.timeline,
         index=motion.index,
         steps_per_mm=spec.axis.steps_per_mm,
-        speed_um_s=spec.axis.fastest_um_s,
+        speed_um_s=loaded.magazine.stroke.exit_speed_um_s,
         acceleration_um_s2=spec.axis.acceleration_um_s2,
     )
     return replace(motion, timeline=timeline, index=0, base_ns=now_ns)

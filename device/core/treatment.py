@@ -14,6 +14,7 @@ from device.core.effects import (
     Refill,
     Reply,
     SoundDone,
+    SoundRefusal,
 )
 from device.core.limits import Refusal, shot_refusals
 from device.core.magazine import Magazine, Purpose
@@ -164,7 +165,7 @@ def refill(console: Console, session: Session, wanted_nl: int, *records: Record)
         reason = "reservoir: the vial is empty by the book; stop the session and start one with a new vial"
         refusal = refuse(console, reason, *records)
         console, effects = back(replace(console, pending=None, prime_nl=0))
-        return console, (*refusal, *effects)
+        return console, (*refusal, SoundRefusal(), *effects)
     console = replace(console, state=State.REFILLING, ended=None)
     return console, (*commit(records), Refill(target=target, overshoot=session.syringe.backlash_increments))
 

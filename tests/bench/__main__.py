@@ -1,0 +1,145 @@
+"""`python -m tests.bench [--quick] [--json] [NAME...]`: measure, and print each figure beside its floor.
+
+Owns the list of benchmarks, their order, the deadline of each and the exit code: 0 when everything could be measured,
+whatever the figures; 1 when something could not; 130 after Ctrl-C. Children end with their benchmark, also then.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+from device.controller.journal import JournalWriteError
+from device.core.shot_plan import PlanRefused
+from device.journal_reader import JournalUnavailableError
+from device.service.control_client import CommandRefused, ControllerAbsent
+from device.service.sim_console import SimConsoleError
+from device.settings import ConfigurationError
+from drivers.ports import DriverError
+from drivers.sim.world import WorldError
+from tests.bench.effort import FULL, QUICK, Effort
+from tests.bench.figures import Findings
+from tests.bench.footprint import footprint
+from tests.bench.journal_commit import journal_commit
+from tests.bench.machine import facts, load
+from tests.bench.planning import planning
+from tests.bench.processes import MeasurementBroken
+from tests.bench.pump_line import pump_line
+from tests.bench.scan_cost import scan_cost
+from tests.bench.shot_rate import shot_rate
+from tests.bench.step_lateness import step_lateness
+from tests.bench.trigger_latency import trigger_latency
+
+BENCHMARKS: Final[dict[str, Callable[[Effort], Findings]]] = {
+    "step-lateness": step_lateness,
+    "trigger-latency": trigger_latency,
+    "scan-cost": scan_cost,
+    "journal-commit": journal_commit,
+    "planning": planning,
+    "pump-line": pump_line,
+    "footprint": footprint,
+    "shot-rate": shot_rate,
+}
+
+BENCHMARK_S: Final = 150
+"""Deadline of one benchmark, whatever it waits for: twice the longest full one on a Raspberry Pi 4."""
+
+BROKEN: Final = 1
+INTERRUPTED: Final = 130
+
+EXPECTED: Final = (
+    CommandRefused,
+    ConfigurationError,
+    ControllerAbsent,
+    DriverError,
+    JournalUnavailableError,
+    JournalWriteError,
+    MeasurementBroken,
+    OSError,
+    PlanRefused,
+    SimConsoleError,
+    WorldError,
+)
+
+
+def main() -> int:
+    """Measure what the arguments name; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Timings as ratios to measured floors.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (default all): {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer samples: under a minute")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _measure(options.names or list(BENCHMARKS), QUICK if options.quick else FULL, as_json=options.json)
+    except KeyboardInterrupt:
+        _progress("interrupted")
+        return INTERRUPTED
+
+
+def _measure(names: list[str], effort: Effort, *, as_json: bool) -> int:
+    machine = facts()
+    if not as_json:
+        _say(["machine", *(f"  {name:14}{value}" for name, value in machine.items())])
+    found: dict[str, Any] = {}
+    code = 0
+    for name in names:
+        _progress(f"measuring {name} ...")
+        try:
+            with _deadline(BENCHMARK_S):
+                findings = BENCHMARKS[name](effort)
+        except EXPECTED as error:
+            code = BROKEN
+            found[name] = {"broken": str(error)}
+            lines = [f"  broken: {error}"]
+        else:
+            found[name] = findings.as_json()
+            lines = findings.as_text()
+        if not as_json:
+            _say(["", name, *lines])
+    if as_json:
+        _say([json.dumps({"machine": machine | {"load at the end": load()}, "benchmarks": found})])
+    else:
+        _say(["", f"load at the end: {load()}"])
+    return code
+
+
+@contextmanager
+def _deadline(seconds: int) -> Iterator[None]:
+    """Break the block off after `seconds`, wherever it waits, by MeasurementBroken."""
+
+    def late(_number: int, _frame: FrameType | None) -> None:
+        raise MeasurementBroken(f"not done within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End as after Ctrl-C, so that every child is ended first."""
+    raise KeyboardInterrupt
+
+
+def _say(lines: list[str]) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _progress(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""The limits: on the bound is allowed, one above is not, and every reason is told at once."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.core.limits import (
+    ingredient_limit,
+    profile_refusals,
+    serum_refusals,
+    shot_refusals,
+    ul,
+)
+from device.core.profile import Profile
+from device.core.serum import Serum
+from device.core.units import Nanolitres
+from tests.support.core import (
+    LAW,
+    LIMITS,
+    MS,
+    PROFILE,
+    SALINE,
+    SYRINGE,
+    make_ingredient,
+    make_limits,
+    make_profile,
+    make_serum,
+)
+
+
+def profile_codes(profile: Profile) -> list[str]:
+    return [reason.code for reason in profile_refusals(profile, limits=LIMITS, syringe=SYRINGE)]
+
+
+def shot_codes(
+    *,
+    profile: Profile = PROFILE,
+    serum: Serum = SALINE,
+    weight_g: int | None = None,
+    booked_nl: int = 0,
+    booked_shots: int = 0,
+    planned_shots: int = 0,
+    dose_nl: int = 20_000,
+) -> list[str]:
+    refusals = shot_refusals(
+        profile=profile,
+        limits=LIMITS,
+        serum=serum,
+        weight_g=weight_g,
+        booked_nl=Nanolitres(booked_nl),
+        booked_shots=booked_shots,
+        total_nl=Nanolitres(booked_nl + dose_nl),
+        planned_shots=planned_shots,
+    )
+    return [reason.code for reason in refusals]
+
+
+@pytest.mark.parametrize(
+    ("field", "allowed", "refused", "code"),
+    [
+        ("depth_um", 13_000, 13_001, "depth"),
+        ("interval_ns", 100 * MS, 100 * MS - 1, "interval"),
+        ("dose_nl", 5_000, 4_999, "smallest_dose"),
+    ],
+)
+def test_a_profile_may_reach_a_limit_and_not_pass_it(field: str, allowed: int, refused: int, code: str) -> None:
+    assert profile_codes(make_profile(**{field: allowed})) == []
+    assert profile_codes(make_profile(**{field: refused})) == [code]
+
+
+def test_the_shot_limit_counts_the_increment_that_the_carried_remainder_may_add() -> None:
+    # 99 958 nl are 2398 whole increments, 99 917 nl; with one more, 42 nl, the shot still keeps the limit.
+    assert profile_codes(make_profile(dose_nl=99_958)) == []
+    assert profile_codes(make_profile(dose_nl=100_000)) == ["shot_volume"]
+
+
+def test_every_reason_against_a_profile_is_told_at_once() -> None:
+    hopeless = make_profile(dose_nl=4_000, depth_um=13_500, interval_ns=1)
+    reasons = profile_refusals(hopeless, limits=make_limits(shot_nl=1_000), syringe=SYRINGE)
+    assert [reason.code for reason in reasons] == ["shot_volume", "smallest_dose", "depth", "interval"]
+    assert all(any(character.isdigit() for character in reason.message) for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("booked_nl", "codes"),
+    [
+        (3_979_999, []),
+        (3_980_000, []),
+        (3_980_001, ["session_volume"]),
+        (5_980_000, ["session_volume"]),
+        (5_980_001, ["session_volume", "session_volume"]),
+    ],
+)
+def test_the_session_ends_at_the_profiles_volume_and_at_the_consoles(booked_nl: int, codes: list[str]) -> None:
+    assert shot_codes(booked_nl=booked_nl) == codes
+
+
+@pytest.mark.parametrize(
+    ("booked_shots", "codes"),
+    [(149, []), (150, ["session_shots"]), (299, ["session_shots"]), (300, ["session_shots", "session_shots"])],
+)
+def test_the_session_ends_at_the_profiles_shots_and_at_the_consoles(booked_shots: int, codes: list[str]) -> None:
+    assert shot_codes(booked_shots=booked_shots) == codes
+
+
+@pytest.mark.parametrize(("booked_shots", "codes"), [(9, []), (10, ["points_done"]), (11, ["points_done"])])
+def test_no_shot_beyond_the_planned_points(booked_shots: int, codes: list[str]) -> None:
+    assert shot_codes(booked_shots=booked_shots, planned_shots=10) == codes
+
+
+def test_without_regions_no_number_of_points_ends_the_session() -> None:
+    assert shot_codes(booked_shots=100, planned_shots=0) == []
+
+
+@pytest.mark.parametrize(("most_ug", "codes"), [(201, []), (200, []), (199, ["ingredient"])])
+def test_an_ingredient_may_reach_its_limit_and_not_pass_it(most_ug: int, codes: list[str]) -> None:
+    # 20 uL at 10 mg/mL are 200 ug.
+    serum = make_serum(make_ingredient(ug_per_ml=10_000, most_ug=most_ug))
+    assert shot_codes(serum=serum) == codes
+
+
+@pytest.mark.parametrize(("weight_g", "codes"), [(50_001, []), (50_000, []), (49_999, ["ingredient"])])
+def test_a_limit_per_kilogram_is_rounded_down(weight_g: int, codes: list[str]) -> None:
+    serum = make_serum(make_ingredient(ug_per_ml=10_000, most_ug_per_kg=4))
+    assert shot_codes(serum=serum, weight_g=weight_g) == codes
+
+
+def test_the_smaller_of_two_limits_of_an_ingredient_holds() -> None:
+    ingredient = make_ingredient(ug_per_ml=1, most_ug=300_000, most_ug_per_kg=4_500)
+    assert ingredient_limit(ingredient, 60_000) == 270_000
+    assert ingredient_limit(ingredient, 80_000) == 300_000
+    assert ingredient_limit(ingredient, None) == 300_000
+    assert ingredient_limit(make_ingredient(ug_per_ml=1), 80_000) is None
+
+
+@LAW
+@given(volume=st.integers(0, 6_000_000), concentration=st.integers(0, 200_000))
+def test_the_mass_in_a_volume_is_rounded_up_by_less_than_a_microgram(volume: int, concentration: int) -> None:
+    mass = make_ingredient(ug_per_ml=concentration).mass_in(Nanolitres(volume))
+    assert 0 <= mass * 1_000_000 - volume * concentration < 1_000_000
+
+
+def test_a_limit_per_kilogram_needs_the_weight_before_the_session_starts() -> None:
+    serum = make_serum(make_ingredient(ug_per_ml=1, most_ug_per_kg=4_500), make_ingredient(ug_per_ml=1, most_ug=10))
+    assert [reason.code for reason in serum_refusals(serum, weight_g=None)] == ["weight"]
+    assert serum_refusals(serum, weight_g=60_000) == ()
+
+
+def test_every_reason_against_a_shot_is_told_at_once() -> None:
+    serum = make_serum(make_ingredient(ug_per_ml=10_000, most_ug=1))
+    codes = shot_codes(serum=serum, booked_nl=6_000_000, booked_shots=300, planned_shots=5)
+    assert codes == [
+        "session_volume",
+        "session_volume",
+        "session_shots",
+        "session_shots",
+        "points_done",
+        "ingredient",
+    ]
+
+
+@LAW
+@given(
+    booked_nl=st.integers(0, 6_100_000),
+    shots=st.integers(0, 310),
+    dose_nl=st.integers(0, 100_000),
+    most_ug=st.integers(0, 100_000),
+)
+def test_an_allowed_shot_keeps_every_total(booked_nl: int, shots: int, dose_nl: int, most_ug: int) -> None:
+    serum = make_serum(make_ingredient(ug_per_ml=10_000, most_ug=most_ug))
+    if not shot_codes(serum=serum, booked_nl=booked_nl, booked_shots=shots, dose_nl=dose_nl):
+        assert booked_nl + dose_nl <= min(PROFILE.session_volume_nl, LIMITS.session_nl)
+        assert shots < min(PROFILE.session_shots, LIMITS.session_shots)
+        assert (booked_nl + dose_nl) * 10_000 <= most_ug * 1_000_000
+
+
+def test_volumes_are_told_in_microlitres_without_idle_zeros() -> None:
+    assert [ul(20_000), ul(20_500), ul(42), ul(0)] == ["20 uL", "20.5 uL", "0.042 uL", "0 uL"]
