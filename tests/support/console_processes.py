@@ -295,11 +295,11 @@ class SimulatedConsole:
         self.operator.lift()
 
     def shoot(self, shots: int) -> None:
-        """Hold the trigger for this many strokes, then let go. The gun must be armed, and is so again afterwards."""
+        """Hold the trigger for this many strokes, or until a fault takes the motor's current, then let go."""
         goal = self.world.strokes + shots
         self.press()
         # The release is seen in the pause before the next stroke: half of the profile's interval.
-        until(lambda: self.world.strokes >= goal, look_s=0.001)
+        until(lambda: self.world.strokes >= goal or self.motor_off(), look_s=0.001)
         self.let_go()
 
     def until_dosing(self) -> None:

@@ -1,0 +1,223 @@
+"""A clinician's work on the whole console: prime, refill, regions, releases, lost contact, limits, the wrong moment.
+
+One console serves all tests; each starts a session of its own and leaves it disarmed. What was given is the world's
+word, what was booked the journal's, and both agree after every test.
+"""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from device.core.records import FaultRaised, MagazineIntent, MagazineSettled, PressRefused, Refilled, ShotGiven
+from tests.support.console_processes import SimulatedConsole, holds, quick_configuration, simulated_console, until
+
+STILL_S = 0.3
+SHOTS_OF_SHORT = 3
+LARGEST_PHASE = 96
+"""Increments: 40 % of the continuous profile's dose, 10 uL of the 1 mL syringe."""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedConsole]:
+    directory = tmp_path_factory.mktemp("operation")
+    draft = quick_configuration(directory / "config")
+    shutil.copy(draft.directory / "profiles/continuous.toml", draft.directory / "profiles/short.toml")
+    draft.replace("profiles/short.toml", 'name = "continuous"', 'name = "short"')
+    draft.replace("profiles/short.toml", "session_shots = 200", f"session_shots = {SHOTS_OF_SHORT}")
+    with simulated_console(directory / "state", draft.directory) as found:
+        found.start()
+        yield found
+
+
+@pytest.fixture
+def console(shared: SimulatedConsole) -> Iterator[SimulatedConsole]:
+    """The console without a session; ends the test's session and compares truth and book."""
+    booked = shared.booked()
+    yield shared
+    shared.let_go()
+    if shared.faults:
+        shared.ask("fault_clear")
+    if shared.status()["armed"]:
+        shared.ask("disarm")
+    shared.until_state("session")
+    shared.until_settled()
+    assert shared.booked() - booked == shared.given()
+    assert shared.spilled() == 0
+    shared.verify()
+    shared.ask("session_stop")
+
+
+def begin(console: SimulatedConsole, *, profile: str = "continuous", regions: dict[str, int] | None = None) -> int:
+    """Change the syringe, start a session and prime; return how many shots the journal has so far."""
+    console.make_ready(profile=profile, regions=regions)
+    console.forget_given()
+    return len(console.records(ShotGiven))
+
+
+def test_a_prime_is_bounded_and_a_larger_one_moves_nothing(console: SimulatedConsole) -> None:
+    begin(console)
+    rest = console.whatever_moves()
+
+    (reason,) = console.refused("prime", volume_nl=400_000)
+
+    assert "limits.prime_ul" in reason
+    assert console.whatever_moves() == rest
+    assert console.state_name == "session"
+
+
+def test_a_syringe_that_runs_empty_is_refilled_between_magazines(console: SimulatedConsole) -> None:
+    shots = begin(console)
+    while console.status()["plunger_increments"] > 7200:
+        console.prime(250_000)
+    console.forget_given()
+    refills = len(console.records(Refilled))
+    goal = console.world.strokes + console.status()["plunger_increments"] // 240 + 3
+
+    console.ask("arm")
+    while console.world.strokes < goal:
+        # After a refill the trigger must be pressed afresh.
+        console.press()
+        until(lambda: console.world.strokes >= goal or console.state_name == "refilling")
+        console.let_go()
+        console.until_state("armed")
+
+    assert len(console.records(Refilled)) == refills + 1
+    fresh = console.records(ShotGiven)[shots:]
+    assert {shot.outcome for shot in fresh} == {"delivered"}
+    assert console.given() == 240 * len(fresh)
+
+
+def test_the_plunger_is_not_homed_while_a_magazine_is_loaded(console: SimulatedConsole) -> None:
+    begin(console)
+    console.ask("arm")
+
+    (reason,) = console.refused("home", plunger=True, patient_detached=True)
+
+    assert reason.startswith("not possible in state armed; possible in: ")
+    console.ask("disarm")
+    console.until_state("session")
+    (reason,) = console.refused("home", plunger=True)
+    assert "confirm with --patient-detached" in reason
+
+
+def test_a_release_in_mid_stroke_gives_a_part_that_is_recorded_as_one(console: SimulatedConsole) -> None:
+    shots = begin(console)
+    console.ask("arm")
+    console.press()
+    console.until_dosing()
+    console.operator.release()
+    until(lambda: len(console.records(ShotGiven)) > shots)
+
+    (shot,) = console.records(ShotGiven)[shots:]
+    assert (shot.outcome, shot.reason) == ("partial", "released")
+    # What had begun is finished, and nothing after it is given.
+    assert 0 < console.given() < 240
+    assert shot.booked_nl == console.records(MagazineSettled)[-1].given_nl
+    assert console.world.needle_steps == 0
+    assert console.faults == ""
+    console.until_state("armed")
+    console.shoot(1)
+    until(lambda: len(console.records(ShotGiven)) > shots + 1)
+
+
+def test_contact_lost_in_mid_stroke_stops_the_shot_and_does_not_latch(console: SimulatedConsole) -> None:
+    shots = begin(console)
+    console.ask("arm")
+    console.press()
+    console.until_dosing()
+    console.operator.lift()
+    until(lambda: len(console.records(ShotGiven)) > shots)
+    console.until_state("session")
+
+    fault = console.records(FaultRaised)[-1]
+    assert (fault.code, fault.latched) == (104, False)
+    assert console.records(ShotGiven)[-1].outcome == "partial"
+    assert console.faults == ""
+    assert console.gates_closed()
+    until(console.operator.needle_is_out)
+    rest = console.world.edges(console.lines.step)
+    # The trigger is held and the gun set down again: nothing fires before it is armed.
+    console.operator.touch_skin()
+    assert holds(lambda: console.world.edges(console.lines.step) == rest, for_s=STILL_S)
+    console.let_go()
+    # The lift takes the needle out at once: what the running phase still gives ends in the air, and is booked.
+    assert console.forgive_spilled() <= LARGEST_PHASE
+    console.ask("arm")
+    console.shoot(1)
+    until(lambda: len(console.records(ShotGiven)) > shots + 1)
+    assert console.records(ShotGiven)[-1].outcome == "delivered"
+
+
+def test_a_region_ends_its_shots_and_the_next_one_wants_a_fresh_press(console: SimulatedConsole) -> None:
+    shots = begin(console, regions={"front": 2, "crown": 1})
+    console.ask("arm")
+    console.press()
+    until(lambda: len(console.records(ShotGiven)) >= shots + 2)
+    console.until_state("armed")
+
+    strokes = console.world.strokes
+    assert holds(lambda: console.world.strokes == strokes and console.operator.needle_is_out(), for_s=STILL_S)
+    console.let_go()
+    console.shoot(1)
+    until(lambda: len(console.records(ShotGiven)) >= shots + 3)
+    console.until_state("session")
+    assert [shot.region for shot in console.records(ShotGiven)[shots:]] == ["front", "front", "crown"]
+    assert console.refused("arm") == ["all 3 planned points are treated: stop the session"]
+
+
+def test_the_profile_s_limit_of_shots_ends_the_arming(console: SimulatedConsole) -> None:
+    shots = begin(console, profile="short", regions={"front": 40})
+    console.ask("arm")
+    console.press()
+    console.until_state("session")
+    console.until_settled()
+
+    assert len(console.records(ShotGiven)) == shots + SHOTS_OF_SHORT
+    assert console.refused("arm") == [f"{SHOTS_OF_SHORT} shots given: session_shots is {SHOTS_OF_SHORT}"]
+    assert console.status()["refusals"] != []
+
+
+def test_a_session_is_not_stopped_while_armed(console: SimulatedConsole) -> None:
+    begin(console)
+    console.ask("arm")
+
+    (reason,) = console.refused("session_stop")
+
+    assert reason == "not possible in state armed; possible in: session"
+    # Arming twice is no second authority.
+    intents = len(console.records(MagazineIntent))
+    console.ask("arm")
+    assert len(console.records(MagazineIntent)) == intents
+
+
+def test_disarmed_with_the_trigger_held_the_running_shot_ends_and_no_other_begins(console: SimulatedConsole) -> None:
+    shots = begin(console)
+    console.ask("arm")
+    console.press()
+    console.until_dosing()
+    console.ask("disarm")
+    console.until_state("session")
+    console.until_settled()
+
+    (shot,) = console.records(ShotGiven)[shots:]
+    assert shot.outcome == "delivered"
+    strokes = console.world.strokes
+    assert holds(lambda: console.world.strokes == strokes and console.operator.needle_is_out(), for_s=STILL_S)
+
+
+def test_a_press_that_fires_nothing_is_answered_and_recorded(console: SimulatedConsole) -> None:
+    begin(console)
+    before = len(console.records(PressRefused))
+    console.operator.press()
+    until(lambda: len(console.records(PressRefused)) > before)
+    console.operator.release()
+    assert console.records(PressRefused)[-1].reason == "not_armed"
+
+    console.ask("arm")
+    until(console.operator.is_ready)
+    console.operator.press()
+    until(lambda: len(console.records(PressRefused)) > before + 1)
+    console.operator.release()
+    assert console.records(PressRefused)[-1].reason == "no_contact"
+    assert console.given() == 0
