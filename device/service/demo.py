@@ -214,9 +214,8 @@ class _Show:
         operator = SimulatedOperator(world, seed=self._options.seed, skew_us=1500)
         motion = MotionTime(pause_ns=max(500_000_000, 3 * self._profile.interval_ns))
         motion.needle_moved(world.needle_changed_ns)
-        watching = asyncio.create_task(self._watch(world, motion))
-        try:
-            report = await operator.treat(
+        treating = asyncio.create_task(
+            operator.treat(
                 self._regions,
                 mode=self._profile.mode,
                 trigger=self._profile.trigger,
@@ -224,11 +223,15 @@ class _Show:
                 early_presses=EARLY_PRESSES,
                 deadline_s=20 + SECONDS_A_SHOT * self._options.shots,
             )
+        )
+        try:
+            while not treating.done():
+                await self._look(world, motion)
+            report = await treating
             await self._until_settled()
         finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+            treating.cancel()
+            await asyncio.wait([treating])
         motion.needle_moved(world.needle_changed_ns)
         return report, motion.a_minute(report.strokes)
 
@@ -241,11 +244,15 @@ class _Show:
                 return
             await asyncio.sleep(0.05)
 
-    async def _watch(self, world: World, motion: "MotionTime") -> None:
-        while True:
-            self._view.update(await self._command("status"), self._regions)
-            motion.needle_moved(world.needle_changed_ns)
-            await asyncio.sleep(VIEW_PERIOD_S)
+    async def _look(self, world: World, motion: "MotionTime") -> None:
+        """Show what is, and give up on a fault: a simulated clinician would press on in vain."""
+        status = await self._command("status")
+        self._view.update(status, self._regions)
+        if status["fault_list"]:
+            fault = status["fault_list"][0]
+            raise ServiceError(f"fault {fault['code']}: {fault['title']}; {fault['action']}; state {self._state}")
+        motion.needle_moved(world.needle_changed_ns)
+        await asyncio.sleep(VIEW_PERIOD_S)
 
     async def _until_published(self, gateway: "subprocess.Popen[bytes]") -> int:
         """Wait until the broker has acknowledged every record; returns how many it has."""

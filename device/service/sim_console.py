@@ -93,7 +93,11 @@ def start_pump(paths: SimPaths, *, baud: int, linger_s: int | None) -> "subproce
     command += [f"--link={paths.port}", f"--world={paths.world}"]
     if linger_s is not None:
         command.append(f"--linger={linger_s}")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True)
+    # A log of its own: the pump outlives whoever started it, and must not keep that one's terminal or pipe open.
+    with (paths.directory / "pump.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
     if process.stdout is None:
         raise SimConsoleError("the simulated pump has no output")
     with process.stdout as output:
@@ -102,5 +106,5 @@ def start_pump(paths: SimPaths, *, baud: int, linger_s: int | None) -> "subproce
     if not line:
         process.kill()
         process.wait()
-        raise SimConsoleError("the simulated pump did not start: see its line above")
+        raise SimConsoleError(f"the simulated pump did not start: see {paths.directory / 'pump.log'}")
     return process
