@@ -5,6 +5,7 @@ Orders go to the real-time process, reports come back; `device.realtime.link` pa
 
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import product
 from typing import TypeAlias
 
 from device.core.faults import Fault
@@ -22,6 +23,14 @@ class Inputs:
     home: bool
     contact: bool
     phase: bool
+
+
+_EVERY_INPUTS = {levels: Inputs(*levels) for levels in product((False, True), repeat=7)}
+
+
+def inputs_of(levels: tuple[bool, bool, bool, bool, bool, bool, bool]) -> Inputs:
+    """Return the one object that stands for these levels, in the order of `Inputs`: equal readings are the same."""
+    return _EVERY_INPUTS[levels]
 
 
 @dataclass(frozen=True, slots=True)

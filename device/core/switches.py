@@ -33,14 +33,20 @@ class Switches:
         return not self.pressed_now and self.trigger_differs_since_ns < 0 and self.stop_differs_since_ns < 0
 
 
+def is_settled(switches: Switches, inputs: Inputs) -> bool:
+    """Whether `inputs`, while they last, change nothing: they say what is known, and nothing is under watch."""
+    agree = inputs.trigger_a == inputs.trigger_b and inputs.stop_a == inputs.stop_b
+    known = inputs.trigger_a is switches.pressed and inputs.stop_a is switches.stop
+    return agree and known and switches.at_rest
+
+
 def update_switches(before: Switches, inputs: Inputs, *, timing: Timing, now_ns: int) -> Switches:
     """Return the switches after `inputs`; the same object when nothing changed."""
-    both = inputs.trigger_a and inputs.trigger_b
-    stop = inputs.stop_a or inputs.stop_b
-    agree = inputs.trigger_a == inputs.trigger_b and inputs.stop_a == inputs.stop_b
-    if agree and both is before.pressed and stop is before.stop and before.at_rest:
+    if is_settled(before, inputs):
         # Nearly every scan: nothing to remember, nothing to build.
         return before
+    both = inputs.trigger_a and inputs.trigger_b
+    stop = inputs.stop_a or inputs.stop_b
     pressed, changed_ns = before.pressed, before.changed_ns
     if both != pressed and now_ns - changed_ns >= timing.lockout_ns:
         pressed, changed_ns = both, now_ns

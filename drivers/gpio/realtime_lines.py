@@ -13,7 +13,8 @@ from typing import Any, Final
 from gpiozero import InputDevice, OutputDevice
 from gpiozero.pins import Factory
 
-from drivers.ports import Inputs, LineMap
+from device.core.realtime_messages import Inputs, inputs_of
+from drivers.ports import LineMap
 
 STEP_HIGH_NS: Final = 2_000
 """Least width of a step pulse: common stepper drivers want 0.1 us (TMC2209) to 1.9 us (DRV8825)."""
@@ -68,14 +69,16 @@ class RealtimeLines:
         A contact that is not wired reads touching (nothing requires it), a phase that is not wired reads 0.
         """
         contact, phase = self._contact, self._phase
-        return Inputs(
-            not self._trigger_a.state,
-            bool(self._trigger_b.state),
-            bool(self._stop_a.state),
-            bool(self._stop_b.state),
-            not self._home.state,
-            contact is None or not contact.state,
-            phase is not None and bool(phase.state),
+        return inputs_of(
+            (
+                not self._trigger_a.state,
+                bool(self._trigger_b.state),
+                bool(self._stop_a.state),
+                bool(self._stop_b.state),
+                not self._home.state,
+                contact is None or not contact.state,
+                phase is not None and bool(phase.state),
+            )
         )
 
     def set_gate(self, number: int, open_: bool) -> None:  # noqa: FBT001 - called as set_gate(1, True) by the scan

@@ -62,7 +62,7 @@ def strokes() -> tuple[Gun, ...]:
     gun.press()
     guns: list[Gun] = []
     while gun.state.motion is not None:
-        guns += [gun.copy()] * (gun.state.motion.index + 1 - len(guns))
+        guns += [gun.copy()] * (gun.state.motion.place + 1 - len(guns))
         gun.scan()
     return tuple(guns)
 
@@ -151,7 +151,7 @@ def test_a_step_later_than_the_limit_ends_the_shot(late_ms: int, late: bool) -> 
     gun.press()
     motion = gun.state.motion
     assert motion is not None
-    gun.now_ns = motion.base_ns + motion.timeline.due_ns[motion.index] + late_ms * MS
+    gun.now_ns = motion.base_ns + motion.timeline.due_ns[motion.place] + late_ms * MS
     gun.scan()
     assert faults(gun) == ([Fault.STEP_LATE] if late else [])
 
