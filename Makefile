@@ -4,13 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test check unit system bench schema golden diagram lock clean
+.PHONY: help demo test check unit system bench schema golden diagram dose-truth lock clean
 
 help:  ## show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 # The environment is made anew when what it is made of changes; the stamp is written last, so a broken make is repeated.
-$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml $(wildcard config/*.toml config/*/*)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "mesogun needs Python 3.11 or newer; try make PYTHON=python3.13")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes -r requirements/run.txt -r requirements/build.txt
@@ -50,6 +50,9 @@ golden: $(VENV)/.dev  ## write the golden traces anew; review them like code
 
 diagram: $(VENV)/.dev  ## write the state diagram of docs/ARCHITECTURE.md anew
 	$(BIN)/python -m device.service.state_diagram
+
+dose-truth: $(VENV)/.dev  ## write docs/dose-truth.md anew; review it like code
+	$(BIN)/python -m tests.bench.dose_truth
 
 lock:  ## resolve the requirements anew (needs uv)
 	for kind in run:--extra=demo pi:--extra=pi dev:--extra=demo\ --group=dev; do \

@@ -154,6 +154,17 @@ class JournalReader:
         with self._snapshot():
             return _hash_at(self._connection, seq)
 
+    def version(self) -> int | None:
+        """Return a number that is another one after any other connection's commit; None where that cannot be told.
+
+        A quarter of the price of a look at the entries. Ask before a look: as long as the answer is the same
+        afterwards, the same look would find the same. Raises as `open` does.
+        """
+        if self._immutable:
+            return None
+        with journal_errors(self._path):
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
     def entries(self, after: int, limit: int) -> tuple[Entry, ...]:
         """Return up to `limit` (1 ... `ENTRIES_MAX`) entries following record `after`, each checked against the chain.
 
@@ -314,6 +325,9 @@ def journal_errors(path: Path) -> Iterator[None]:
         yield
     except ChainBrokenError as error:
         raise JournalDamagedError(path, error.seq, error.what) from error
+    except UnicodeDecodeError as error:
+        # SQLite's own words quote a damaged schema, and the damage is no text.
+        raise JournalDamagedError(path, None, "SQLite finds it damaged in its schema") from error
     except sqlite3.Error as error:
         if not is_access_error(error):
             raise JournalDamagedError(path, None, f"SQLite finds it damaged: {_one_line(error)}") from error

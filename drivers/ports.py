@@ -6,12 +6,15 @@ Only Protocols and outcome types. Concrete drivers import this module and the co
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from device.core.faults import Fault
 from device.core.magazine import PumpProgram
 from device.core.realtime_messages import Inputs
 from device.core.units import Increments
+
+NOTHING_OWED: Final = Increments(0)
+"""No suck-back that the next shot repays."""
 
 __all__ = [
     "DriverError",
@@ -81,9 +84,11 @@ class PumpPort(Protocol):
     async def terminate(self) -> None:
         """Stop any move and program at once. Increments may be lost: read `position` afterwards."""
 
-    async def refill(self, target: Increments, *, overshoot: Increments) -> Increments:
-        """Draw from the vial to `target` (approached from above by `overshoot`); valve ends at the needle.
+    async def refill(self, target: Increments, *, overshoot: Increments, owed: Increments = NOTHING_OWED) -> Increments:
+        """Draw from the vial to `target`; valve ends at the needle.
 
+        `target - owed` is approached from above by `overshoot`; from there it draws by `owed`, the suck-back that the
+        next shot repays: so the drive's play lies as the suck-back left it, and is repaid by the same way.
         Returns the position reached. Cancelling it leaves the pump to be `terminate`d by the caller.
         """
 

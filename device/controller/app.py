@@ -11,13 +11,14 @@ import os
 import signal
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from device.controller.child_process import ChildProcess
 from device.controller.control_socket import (
     Arguments,
     CommandRefused,
@@ -28,9 +29,11 @@ from device.controller.control_socket import (
     SocketInUse,
 )
 from device.controller.journal import Journal
+from device.controller.journal_writer import JournalWriter
 from device.controller.live import LiveFile, fault_list, refusals, snapshot
 from device.controller.loop import ControllerLoop
 from device.controller.realtime_child import RealtimeChild
+from device.controller.recovery import OtherKindError, fold_journal, restored_session
 from device.controller.watchdog import Watchdog
 from device.core.console import Console
 from device.core.events import (
@@ -46,12 +49,12 @@ from device.core.events import (
     ShutdownRequested,
     Started,
 )
-from device.core.ledger import Ledger, apply
-from device.core.records import Booted, SessionStarted
-from device.core.session import Region, Session
-from device.core.shot_plan import PlanRefused, plan_stroke
+from device.core.records import Booted
+from device.core.scan_state import scan_spec
+from device.core.session import Region
 from device.core.units import Nanolitres
 from device.journal_reader import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
+from device.realtime.link import Configure
 from device.realtime.scheduling import become_realtime
 from device.settings import Configuration, Loaded
 from drivers.gpio.indicators import Indicators
@@ -69,13 +72,7 @@ VERSION: Final = version("mesogun")
 PRIORITY: Final = 10
 """SCHED_FIFO priority of the controller: the permit must not wait for other programs; far below the strokes' 50."""
 
-SUCK_BACK_NL_MOST: Final = Nanolitres(10_000)
-"""More than any tube of 15 cm needs; above it a program is a mistake."""
-
 STOP_DEADLINE_S: Final = 2.0
-
-JOURNAL_PAGE: Final = 500
-"""Entries read at a time while the ledger is computed at start."""
 
 
 class StartRefused(Exception):
@@ -137,10 +134,13 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         journal = Journal.open(options.state_dir / JOURNAL_NAME, boot_id=boot_id, wall_clock_ms=wall_clock_ms)
     except (JournalDamagedError, JournalUnavailableError) as error:
         raise StartRefused(str(error)) from error
-    writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
     stack.callback(journal.close)
-    stack.callback(writer.shutdown)
-    ledger = _ledger(journal, simulated=options.simulation is not None)
+    writer = JournalWriter(journal)
+    stack.callback(writer.close)
+    try:
+        ledger = fold_journal(journal, simulated=options.simulation is not None)
+    except OtherKindError as error:
+        raise StartRefused(str(error)) from error
     for refused in become_realtime(priority=PRIORITY, lock_memory=False):
         log.warning("not granted: %s", refused)
     line = _open_line(options)
@@ -148,30 +148,33 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         line,
         address=configuration.serial.address,
         spec=configuration.device.pump,
-        ceiling=pump_ceiling(configuration),
+        ceiling=PumpCeiling.of(configuration.device.limits),
     )
     stack.push_async_callback(pump.close)
     indicators = Indicators(_pin_factory(options), configuration.lines)
     stack.callback(indicators.close)
-    console = Console(spec=configuration.device, ledger=ledger, session=_restored(ledger, configuration))
+    console = Console(spec=configuration.device, ledger=ledger, session=restored_session(ledger, configuration))
     controller = Controller(options, boot_id=boot_id, console=console)
     child = RealtimeChild(
-        pins=_pins(options),
-        lock=options.state_dir / "realtime.lock",
-        lines=configuration.lines,
-        spec=configuration.device,
+        spawn=partial(
+            ChildProcess.start,
+            pins=_pins(options),
+            lock=options.state_dir / "realtime.lock",
+            configure=Configure(configuration.lines, scan_spec(configuration.device)),
+        ),
+        timing=configuration.device.timing,
         post=controller.post,
+        now_ns=time.monotonic_ns,
     )
     stack.push_async_callback(child.close)
     controller.loop = ControllerLoop(
         console,
         pump=pump,
         realtime=child,
-        journal=journal,
+        journal=writer,
         indicators=indicators,
         answered=controller.answered,
         changed=controller.changed,
-        writer=writer,
     )
     control = ControlSocket(options.socket, controller.take)
     try:
@@ -205,34 +208,6 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _ledger(journal: Journal, *, simulated: bool) -> Ledger:
-    """Fold the journal. Raises StartRefused when it belongs to a console of the other kind."""
-    ledger, after = Ledger(), 0
-    while entries := journal.entries(after, JOURNAL_PAGE):
-        for entry in entries:
-            record = entry.record()
-            if isinstance(record, Booted) and record.simulated != simulated:
-                kind, option = ("simulated", "with") if record.simulated else ("real", "without")
-                raise StartRefused(
-                    f"this state directory holds the journal of a {kind} console: start {option} --sim, "
-                    "or choose another --state"
-                )
-            ledger = apply(ledger, record)
-        after = entries[-1].seq
-    return ledger
-
-
-def pump_ceiling(configuration: Configuration) -> PumpCeiling:
-    """Return the console's hard limits as the pump driver holds every program to them, independent of the planner."""
-    limits = configuration.device.limits
-    return PumpCeiling(
-        shot_nl_most=limits.shot_nl,
-        program_nl_most=Nanolitres(limits.shot_nl * limits.magazine_shots),
-        prime_nl_most=limits.prime_nl,
-        suck_back_nl_most=SUCK_BACK_NL_MOST,
-    )
-
-
 def _pins(options: RunOptions) -> str:
     if options.simulation is not None:
         return f"sim:{options.simulation.world}"
@@ -252,45 +227,6 @@ def _pin_factory(options: RunOptions) -> Factory:
         return open_lgpio_factory(options.socket.parent)
     except PinFactoryError as error:
         raise StartRefused(str(error)) from error
-
-
-def _restored(ledger: Ledger, configuration: Configuration) -> Session | None:
-    """Return the session that was open when the last controller ended, if its files are unchanged; else None."""
-    if ledger.session is None:
-        return None
-    started = ledger.session.started
-    files = (
-        (configuration.profiles, started.profile, started.profile_sha256),
-        (configuration.serums, started.serum, started.serum_sha256),
-        (configuration.syringes, started.syringe, started.syringe_sha256),
-    )
-    found = [loaded for files_by_name, name, _ in files if (loaded := files_by_name.get(name)) is not None]
-    if [loaded.sha256 for loaded in found] != [digest for _, _, digest in files]:
-        log.warning("session %s is not continued: its files have changed", started.session_id)
-        return None
-    return _session(started, configuration)
-
-
-def _session(started: SessionStarted, configuration: Configuration) -> Session | None:
-    profile = configuration.profiles[started.profile].value
-    syringe = configuration.syringes[started.syringe].value
-    try:
-        plan = plan_stroke(profile, syringe, configuration.device)
-    except PlanRefused as refused:
-        log.warning("session %s is not continued: %s", started.session_id, refused)
-        return None
-    return Session(
-        session_id=started.session_id,
-        profile=profile,
-        serum=configuration.serums[started.serum].value,
-        syringe=syringe,
-        patient=started.patient,
-        weight_g=started.weight_g,
-        regions=tuple(
-            Region(name, points) for name, points in zip(started.regions, started.region_points, strict=True)
-        ),
-        plan=plan,
-    )
 
 
 class Controller:

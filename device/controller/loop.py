@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 from device.controller.journal import APPEND_RECORDS_MAX, JournalWriteError
@@ -86,9 +85,9 @@ class RealtimePort(Protocol):
 
 
 class JournalPort(Protocol):
-    """The journal as the loop needs it; called in a worker thread."""
+    """The journal as the loop needs it: the loop goes on while it writes."""
 
-    def append(self, records: Sequence[Record]) -> object:
+    async def append(self, records: Sequence[Record]) -> None:
         """Make the records durable, all or none. Raises JournalWriteError when it cannot."""
 
 
@@ -105,9 +104,7 @@ class ControllerLoop:
         indicators: IndicatorsPort,
         answered: Callable[[Request, bool, tuple[str, ...]], None],
         changed: Callable[[Console], None],
-        writer: ThreadPoolExecutor | None,
     ) -> None:
-        """`writer` is the journal's one thread; None writes in the loop itself (virtual time)."""
         self.console = console
         self._pump = pump
         self._realtime = realtime
@@ -115,7 +112,6 @@ class ControllerLoop:
         self._indicators = indicators
         self._answered = answered
         self._changed = changed
-        self._writer = writer
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
         self._background: asyncio.Task[None] | None = None
@@ -214,12 +210,7 @@ class ControllerLoop:
             raise DriverError(Fault.JOURNAL_WRITE_FAILED, f"{len(self._unwritten)} records wait already: restart")
         self._unwritten = (*self._unwritten, *records)
         try:
-            if self._writer is None:
-                self._journal.append(self._unwritten)
-            else:
-                # The loop stays free for the permit while the disk takes its time.
-                running = asyncio.get_running_loop()
-                await running.run_in_executor(self._writer, self._journal.append, self._unwritten)
+            await self._journal.append(self._unwritten)
         except JournalWriteError as error:
             raise DriverError(Fault.JOURNAL_WRITE_FAILED, str(error)) from error
         self._unwritten = ()
@@ -271,7 +262,8 @@ class ControllerLoop:
     async def _long(self, effect: Refill | HomePlunger) -> None:
         try:
             if isinstance(effect, Refill):
-                self.post(RefillDone(await self._pump.refill(effect.target, overshoot=effect.overshoot)))
+                refill = self._pump.refill(effect.target, overshoot=effect.overshoot, owed=effect.owed)
+                self.post(RefillDone(await refill))
             else:
                 self.post(PlungerAtTop(await self._pump.home_plunger()))
         except DriverError as error:

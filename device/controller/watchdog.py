@@ -20,7 +20,9 @@ class Watchdog:
         if address.startswith("@"):
             address = "\0" + address[1:]
         self._address = address
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if address else None
+        # Never waits: a manager that does not read must not hold up the loop that renews the permit.
+        kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self._socket = socket.socket(socket.AF_UNIX, kind) if address else None
         watchdog_us = int(os.environ.get("WATCHDOG_USEC", "0"))
         self.period_s = watchdog_us / 2_000_000 if watchdog_us else _FALLBACK_PERIOD_S
 

@@ -51,6 +51,10 @@ class AxisSpec:
         return Nanoseconds(-(-1_000_000_000_000 // (self.fastest_um_s * self.steps_per_mm)))
 
 
+AT_ONCE = Nanoseconds(0)
+"""A rigid tube's fluid needs no time to settle."""
+
+
 @dataclass(frozen=True, slots=True)
 class PumpSpec:
     """The pump's plunger drive. Speeds in half-increments/s as its v, V and c take them.
@@ -58,7 +62,8 @@ class PumpSpec:
     `stroke_half_increments` is the full stroke in those speed units (6000 for an XCalibur: 3000 increments),
     `stroke_increments` the full stroke in position units (24000 in fine positioning, `N1`).
     `slope` is the pump's L: acceleration in units of 2500 half-increments/s2.
-    `gate_latency_ns` is the longest time from a gate line going low to the plunger's first movement.
+    `gate_latency_ns` is the longest time from a gate line going low to the plunger's first movement, `settle_ns` the
+    time after a move's end in which what the tube has stored leaves the needle.
     `phase_feedback` says whether the pump's output 1 is wired back to the real-time process; without it a phase's
     end is only assumed from time, a weaker mode.
     """
@@ -73,6 +78,7 @@ class PumpSpec:
     program_bytes: int
     gate_latency_ns: Nanoseconds
     phase_feedback: bool
+    settle_ns: Nanoseconds = AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)

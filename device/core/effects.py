@@ -60,10 +60,11 @@ class TerminatePump:
 
 @dataclass(frozen=True, slots=True)
 class Refill:
-    """Draw from the vial in the background; gives `RefillDone`."""
+    """Draw from the vial in the background; gives `RefillDone`. `owed`: the suck-back that the next shot repays."""
 
     target: Increments
     overshoot: Increments
+    owed: Increments
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,19 +34,17 @@ from device.core.realtime_messages import (
 from device.core.records import (
     PressRefused,
 )
-from device.core.safety import fault, uncertain
+from device.core.safety import SHUTTING_DOWN, fault, uncertain
 from device.core.settlement import Seen
-from device.core.steps import Step, back, book, prepend, refused, taken
+from device.core.steps import Step, back, book, given_up, prepend, refused, taken
 from device.core.treatment import next_magazine, next_shot_refusals
 
 
 def arm(console: Console, event: ArmRequested) -> Step:
     """Authorise magazines until disarmed, faulted or done; refuse with every reason at once."""
     session = console.session
-    if session is None:
-        return refused(console, event, ("no session is open",))
-    refusals = tuple(reason.message for reason in next_shot_refusals(console, session))
-    reasons = (*not_fit(console), *refusals)
+    refusals = next_shot_refusals(console, session) if session is not None else ()
+    reasons = (*not_fit(console), *(refusal.message for refusal in refusals))
     if reasons:
         return refused(console, event, reasons)
     console = replace(console, armed=True, pending=event.request, ended=None)
@@ -65,9 +63,7 @@ def disarm(console: Console, event: DisarmRequested) -> Step:
     effects: tuple[Effect, ...] = (Commit((taken(event),)), Reply(event.request, accepted=True, reasons=()))
     if console.state in (State.ARMED, State.FIRING):
         effects = (Send(Unload()), *effects)
-    if console.pending is not None:
-        effects = (*effects, Reply(console.pending, accepted=False, reasons=("disarmed",)))
-    return replace(console, armed=False, prime_nl=0, pending=None), effects
+    return prepend(effects, given_up(console, "disarmed"))
 
 
 def pump_loaded(console: Console, event: PumpLoaded) -> Step:
@@ -79,8 +75,9 @@ def pump_loaded(console: Console, event: PumpLoaded) -> Step:
     if console.stopping or not (console.armed or priming):
         state = console.state if priming else State.SETTLING
         console = replace(console, state=state, seen=Seen(opened=0, done=0), ended=EndReason.UNLOADED)
-        return console, (ReadPosition(complete=False),)
-    return console, (Send(Load(magazine.realtime_magazine())),)
+        return prepend((ReadPosition(complete=False),), given_up(console, SHUTTING_DOWN))
+    # From here on only its own count tells what it opened.
+    return replace(console, seen=None), (Send(Load(magazine.realtime_magazine())),)
 
 
 def magazine_loaded(console: Console, event: Loaded) -> Step:

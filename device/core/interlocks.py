@@ -48,10 +48,11 @@ def retreating(state: ScanState) -> bool:
 
 def switch_fault(switches: Switches) -> Fault | None:
     """Return what stop and trigger themselves forbid; None when nothing."""
+    if switches.stop_disagrees:
+        # Either channel alone counts as the stop at once; that it stays alone is the wiring's fault.
+        return Fault.STOP_CHANNELS_DISAGREE
     if switches.stop:
         return Fault.STOP_PRESSED
-    if switches.stop_disagrees:
-        return Fault.STOP_CHANNELS_DISAGREE
     if switches.trigger_disagrees:
         return Fault.TRIGGER_CHANNELS_DISAGREE
     return None

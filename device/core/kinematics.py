@@ -81,10 +81,11 @@ def plunger_move_ns(travel: Increments, *, pump: PumpSpec, top_speed: HalfIncrem
     if ramps <= travel:
         ns = (2 * top - start - cutoff) * NS_PER_S // slope + (travel - ramps) * NS_PER_S // top
     else:
+        slow, fast = sorted((start, cutoff))
         peak = isqrt((2 * slope * travel + start**2 + cutoff**2) // 2) + 1
-        slowest = min(start, cutoff)
-        if peak <= max(start, cutoff):
-            ns = travel * NS_PER_S // slowest
+        if peak <= fast:
+            # Too short for both ramps: one of them alone, from or to the lower speed.
+            ns = (isqrt(slow**2 + 2 * slope * travel) + 1 - slow) * NS_PER_S // slope
         else:
             ns = (2 * peak - start - cutoff) * NS_PER_S // slope
     return Nanoseconds(ns + 2)

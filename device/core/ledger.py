@@ -17,9 +17,7 @@ from device.core.records import (
     Refilled,
     SessionEnded,
     SessionStarted,
-    ShotGiven,
 )
-from device.core.units import Increments, Nanolitres
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +48,6 @@ class Ledger:
     carry: int = 0
     content: SessionStarted | None = None
     magazines: int = 0
-    sessions: int = 0
-    shots: int = 0
     faults: tuple[int, ...] = ()
 
 
@@ -59,15 +55,13 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
     """Return the ledger after `record`."""
     match record:
         case SessionStarted():
-            return replace(ledger, session=SessionTotals(record), sessions=ledger.sessions + 1, carry=0)
+            return replace(ledger, session=SessionTotals(record), carry=0)
         case SessionEnded():
             return replace(ledger, session=None)
         case MagazineIntent():
             return replace(ledger, open_intent=record, magazines=max(ledger.magazines, record.magazine_id))
         case MagazineSettled():
             return _settled(ledger, record)
-        case ShotGiven():
-            return replace(ledger, shots=ledger.shots + 1)
         case Refilled():
             # What was sucked back into the needle is still missing there after a refill.
             owed = (ledger.position - ledger.low_water) if ledger.position is not None else 0
@@ -112,13 +106,3 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
         low_water=record.low_water,
         carry=record.carry,
     )
-
-
-def booked_nl(ledger: Ledger) -> Nanolitres:
-    """Return the session's booked volume; 0 without a session."""
-    return Nanolitres(ledger.session.volume_nl if ledger.session is not None else 0)
-
-
-def plunger_position(ledger: Ledger) -> Increments | None:
-    """Return where the plunger should stand; None before the first known position."""
-    return None if ledger.position is None else Increments(ledger.position)

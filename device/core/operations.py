@@ -9,7 +9,6 @@ from device.core.effects import (
     Effect,
     HomePlunger,
     ProbePump,
-    Reply,
     Send,
 )
 from device.core.events import (
@@ -42,7 +41,7 @@ from device.core.session import Session
 from device.core.settlement import POSITION_TOLERANCE
 from device.core.shot_plan import PlanRefused, plan_prime, plan_stroke
 from device.core.steps import Step, back, book, prepend, refused, taken
-from device.core.treatment import load, next_magazine, next_shot_refusals, plunger_of, refill
+from device.core.treatment import load, next_magazine, next_shot_refusals, plunger_of, refill, refuse
 from device.core.units import Increments, Nanolitres
 
 EMPTIES_SYRINGE = (
@@ -88,12 +87,7 @@ def test_ready(console: Console, event: Ready) -> Step:
     if not console.probed:
         # The answer to an earlier Reset: this test's own comes after the pump's.
         return console, ()
-    return still_faulty(console, ()) if console.ledger.faults else back(console)
-
-
-def still_faulty(console: Console, effects: tuple[Effect, ...]) -> Step:
-    """A latched fault from before the start holds until the operator clears it."""
-    return replace(console, state=State.FAULT, pending=None), effects
+    return (replace(console, state=State.FAULT), ()) if console.ledger.faults else back(console)
 
 
 def home(console: Console, event: HomeRequested) -> Step:
@@ -123,6 +117,8 @@ def plunger_at_top(console: Console, event: PlungerAtTop) -> Step:
 def not_fit(console: Console) -> tuple[str, ...]:
     """Return what keeps the console from giving anything, all at once."""
     reasons = []
+    if console.session is None:
+        reasons.append("no session is open")
     if console.ledger.open_intent is not None:
         reasons.append("the last magazine is not settled yet")
     if not console.ready:
@@ -136,18 +132,15 @@ def not_fit(console: Console) -> tuple[str, ...]:
 
 def prime(console: Console, event: PrimeRequested) -> Step:
     """Release serum into the air, if the console is fit for it."""
-    reasons = not_fit(console)
-    if reasons:
+    session, reasons = console.session, not_fit(console)
+    if session is None or reasons:
         return refused(console, event, reasons)
     console = replace(console, pending=event.request, prime_nl=event.volume_nl)
-    return prime_now(console, taken(event))
+    return prime_now(console, session, taken(event))
 
 
-def prime_now(console: Console, *records: Record) -> Step:
+def prime_now(console: Console, session: Session, *records: Record) -> Step:
     """Load the prime, refill for it, or refuse it with every reason."""
-    session = console.session
-    if session is None:
-        return back(console)
     try:
         magazine = plan_prime(
             volume_nl=Nanolitres(console.prime_nl),
@@ -158,9 +151,8 @@ def prime_now(console: Console, *records: Record) -> Step:
             session_id=session.session_id,
         )
     except PlanRefused as error:
-        reasons = tuple(reason.message for reason in error.reasons)
-        effects = (Reply(console.pending, accepted=False, reasons=reasons),) if console.pending else ()
-        return prepend((Commit(records), *effects), back(replace(console, pending=None, prime_nl=0)))
+        effects = refuse(console, tuple(reason.message for reason in error.reasons), *records)
+        return prepend(effects, back(replace(console, pending=None, prime_nl=0)))
     if magazine is None:
         return refill(console, session, console.prime_nl, *records)
     return load(replace(console, state=State.PRIMING, prime_nl=0), magazine, *records)
@@ -169,18 +161,18 @@ def prime_now(console: Console, *records: Record) -> Step:
 def refill_done(console: Console, event: RefillDone) -> Step:
     """Book what was drawn and go on with what it was drawn for."""
     before = console.ledger.position or 0
-    syringe = console.session.syringe if console.session is not None else None
+    session = console.session
     drawn = Increments(max(0, event.position - before))
     record = Refilled(
         from_position=before,
         position=event.position,
-        volume_nl=syringe.volume_of(drawn) if syringe is not None else 0,
+        volume_nl=session.syringe.volume_of(drawn) if session is not None else 0,
     )
     console = book(console, record)
-    if console.stopping:
+    if session is None or console.stopping:
         return prepend((Commit((record,)),), back(console))
     if console.prime_nl:
-        return prime_now(console, record)
+        return prime_now(console, session, record)
     return next_magazine(console, record)
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import ClassVar, TypeAlias
 
 from device.core.faults import Fault
-from device.core.magazine import Outcome, Purpose
+from device.core.magazine import Purpose
 
 Json: TypeAlias = str | int | bool | list["Json"] | dict[str, "Json"] | None
 
@@ -126,11 +126,6 @@ class ShotGiven:
     dwell_us: int
     exit_us: int
     stroke_us: int
-
-    @property
-    def outcome_of(self) -> Outcome:
-        """Return the outcome as its enumeration."""
-        return Outcome(self.outcome)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,10 @@ from device.core.records import (
     FaultRaised,
     FaultsCleared,
 )
-from device.core.steps import Step, book, prepend, taken
+from device.core.steps import Step, book, given_up, prepend, taken
+
+SHUTTING_DOWN = "the gun is shutting down"
+"""What a command is told that the end has overtaken."""
 
 
 def uncertain(magazine_id: int, event: PositionRead) -> tuple[Fault, str]:
@@ -136,10 +139,16 @@ def fault_homed(console: Console, event: Homed) -> Step:
 def restarted(console: Console, event: RealtimeRestarted) -> Step:
     """A new real-time process: it takes the needle out, the one motion that is always safe."""
     effects: tuple[Effect, ...] = (Send(Home(rescue=True)),)
+    console = replace(console, ready=False, homed=False)
     if console.state is State.SELF_TEST:
         # The test's own Reset went to the lost one; this one is obeyed when the needle is out.
-        effects = (*effects, Send(Reset()))
-    return replace(console, ready=False, homed=False), effects
+        return console, (*effects, Send(Reset()))
+    if console.state in (State.STARTING, State.FAULT):
+        return console, effects
+    # The loss was cleared before this process was there: it was tested in front of its rescue, which ends in safe mode.
+    return prepend(
+        effects, fault(console, Fault.REALTIME_LOST, "tested before it was restarted: test again", halt=False)
+    )
 
 
 def shutdown(console: Console, event: ShutdownRequested) -> Step:
@@ -147,5 +156,7 @@ def shutdown(console: Console, event: ShutdownRequested) -> Step:
     console = replace(console, stopping=True, armed=False)
     if console.state in (State.ARMED, State.FIRING):
         return console, (Send(Unload()),)
-    busy = (State.HOMING, State.PRIMING, State.REFILLING, State.LOADING, State.SETTLING)
+    if console.state in (State.REFILLING, State.LOADING):
+        return given_up(console, SHUTTING_DOWN)
+    busy = (State.HOMING, State.PRIMING, State.SETTLING)
     return console, () if console.state in busy else (Exit(),)

@@ -49,11 +49,12 @@ def stride(state: ScanState, motion: Motion, *, home: bool, spec: ScanSpec, now_
     return _step(state, motion, action, spec=spec, now_ns=now_ns, reports=())
 
 
-def move(state: ScanState, inputs: Inputs, *, spec: ScanSpec, now_ns: int, reports: list[Report]) -> Scan:
-    """Do what is due of the running timeline: at most one step, and the gate actions in front of or behind it."""
-    motion = before = state.motion
-    timing = spec.timing
-    while motion is not None:
+def move(
+    state: ScanState, before: Motion, inputs: Inputs, *, spec: ScanSpec, now_ns: int, reports: list[Report]
+) -> Scan:
+    """Do what is due of the running timeline `before`: one step at most, and the gate actions around it."""
+    motion, timing = before, spec.timing
+    while True:  # ends: every turn is one action nearer to the timeline's end, or turns the needle round for good
         if state.mode is ScanMode.HOMING and inputs.home:
             return _arrive(state, motion, inputs, spec=spec, now_ns=now_ns, reports=reports)
         due_ns = motion.due_ns
@@ -97,7 +98,6 @@ def move(state: ScanState, inputs: Inputs, *, spec: ScanSpec, now_ns: int, repor
             return _arrive(state, motion, inputs, spec=spec, now_ns=now_ns, reports=reports)
         else:
             return _step(state, motion, action, spec=spec, now_ns=now_ns, reports=tuple(reports))
-    return rest(state, timing=timing, now_ns=now_ns, reports=reports)
 
 
 def _cleared(state: ScanState, motion: Motion, inputs: Inputs) -> Motion:
@@ -131,8 +131,9 @@ def _step(
     place += 1
     if timeline.actions[place] in _STEPS:
         # After a late step the motor must not be asked to catch up faster than it can follow.
-        earliest_ns = now_ns + spec.axis.shortest_step_ns
-        base_ns += max(0, earliest_ns - base_ns - timeline.due_ns[place])
+        missing_ns = now_ns + spec.axis.shortest_step_ns - base_ns - timeline.due_ns[place]
+        if missing_ns > 0:
+            base_ns += missing_ns
     # Built outright here and below: `_replace` would cost more than all the rest of a scan with a step.
     after = Motion(
         timeline,
@@ -149,7 +150,8 @@ def _step(
     mode, position, homed, switches, loaded, _, fault, last_start_ns, reset_pending, press_spent = state
     position += 1 if inward else -1
     state = ScanState(mode, position, homed, switches, loaded, after, fault, last_start_ns, reset_pending, press_spent)
-    wake_ns = min(base_ns + timeline.due_ns[place], now_ns + spec.timing.armed_scan_ns)
+    wake_ns, scan_ns = base_ns + timeline.due_ns[place], now_ns + spec.timing.armed_scan_ns
+    wake_ns = scan_ns if scan_ns < wake_ns else wake_ns  # noqa: FURB136 - min() costs more than the comparison
     return Scan(state, _MOVING[1 if inward else -1, gate], reports, wake_ns, step_due_ns)
 
 

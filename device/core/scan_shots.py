@@ -62,7 +62,7 @@ def _press_refusal(state: ScanState, inputs: Inputs, *, now_ns: int) -> PressRef
 
 
 def repeat(state: ScanState, inputs: Inputs, *, now_ns: int, reports: list[Report]) -> ScanState:
-    """Between shots of a burst or of a held trigger: start the next one when it is time and the gun touches; or end."""
+    """Between shots of a burst or of a held trigger: start the next one when it is time; or end."""
     loaded = state.loaded
     if loaded is None or not loaded.auto:
         return state
@@ -70,9 +70,11 @@ def repeat(state: ScanState, inputs: Inputs, *, now_ns: int, reports: list[Repor
     bound_to_trigger = magazine.mode is Mode.CONTINUOUS or magazine.trigger is TriggerStyle.HOLD
     if bound_to_trigger and not state.switches.pressed:
         return end_magazine(state, loaded, EndReason.RELEASED, reports)
-    lifted = magazine.require_contact and not inputs.contact
-    if lifted or now_ns < state.last_start_ns + magazine.interval_ns:
+    if now_ns < state.last_start_ns + magazine.interval_ns:
         return state
+    if magazine.require_contact and not inputs.contact:
+        # A held trigger says that he still wants to; a burst that nothing is held for must not wait for the next touch.
+        return state if bound_to_trigger else end_magazine(state, loaded, EndReason.RELEASED, reports)
     return _start(state, loaded, now_ns=now_ns, reports=reports)
 
 

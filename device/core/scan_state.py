@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from device.core.device_spec import AxisSpec, Timing
+from device.core.device_spec import AxisSpec, DeviceSpec, Timing
 from device.core.faults import Fault
 from device.core.magazine import RealtimeMagazine
 from device.core.realtime_messages import Inputs, Report
@@ -35,6 +35,11 @@ class ScanSpec:
     axis: AxisSpec
     timing: Timing
     phase_feedback: bool
+
+
+def scan_spec(device: DeviceSpec) -> ScanSpec:
+    """Return what the scan has to know of `device`."""
+    return ScanSpec(device.axis, device.timing, device.pump.phase_feedback)
 
 
 class LoadedMagazine(NamedTuple):

@@ -5,9 +5,9 @@ the most is booked; when none fits, or the position is unknown, the most that ca
 result is uncertain.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from device.core.magazine import Outcome, Purpose
+from device.core.magazine import Outcome
 from device.core.profile import Phase
 from device.core.records import MagazineIntent
 from device.core.units import Increments
@@ -57,20 +57,19 @@ def settle(intent: MagazineIntent, *, position: Increments | None, seen: Seen | 
     most = len(targets) if seen is None else min(seen.opened, len(targets))
     fewest = 0 if seen is None else min(seen.done, most)
     lows = _low_waters(intent)
-    complete, worst = most, lows[most]
+    # A gate that sticks open lets the pump begin one move that was never asked for; the next one waits again.
+    beyond = min(most + 1, len(targets))
+    worst = lows[beyond if position is None else most]
     if position is not None:
-        # A gate that sticks open lets the pump begin one move that was never asked for; the next one waits again.
-        best = _most_given(intent, position, fewest, min(most + 1, len(targets)))
+        best = _most_given(intent, position, fewest, beyond)
         if best is not None:
             return _settlement(intent, complete=best[0], end=best[1], position=position, certain=True)
         # What was seen and where the plunger stands contradict each other: the most of both is booked, not believed.
         ruled_out = _most_given(intent, position, 0, len(targets))
-        worst = min(worst, int(position))
-        if ruled_out is not None:
-            complete, worst = max(complete, ruled_out[0]), min(worst, int(ruled_out[1]))
+        worst = min(worst, position, worst if ruled_out is None else ruled_out[1])
     return _settlement(
         intent,
-        complete=complete,
+        complete=most,
         end=Increments(max(0, worst)),
         position=position if position is not None else Increments(targets[most - 1] if most else intent.start),
         certain=False,
@@ -118,9 +117,7 @@ def _settlement(
             phase = Phase(intent.phases[move])
             if phase is Phase.SUCK_BACK:
                 continue
-            reached = max(intent.targets[move], end) if move >= complete else intent.targets[move]
-            if not certain:
-                reached = max(intent.targets[move], end)
+            reached = max(intent.targets[move], end)
             given[phase] = Increments(max(0, low - reached))
             low = min(low, reached)
             dosing_done = dosing_done and reached <= intent.targets[move]
@@ -131,29 +128,17 @@ def _settlement(
         shots.append(
             ShotSettlement(index=index, given=given, outcome=outcome if certain else Outcome.UNCERTAIN, touched=touched)
         )
-    low = min(low, end)
-    total = Increments(intent.low_water - low)
+    total = Increments(intent.low_water - end)
     if (beyond := total - sum(shot.total for shot in shots)) > 0:
-        # The plunger is deeper than any target: the excess is booked on the last shot that moved.
-        _book_excess(shots, beyond)
+        # The plunger is deeper than any target, so every shot was given; the excess is booked on the last one's end.
+        last = shots[-1]
+        phase = next(reversed(last.given))
+        shots[-1] = replace(last, given={**last.given, phase: Increments(last.given[phase] + beyond)}, touched=True)
     return Settlement(
         position=position,
-        low_water=Increments(low),
+        low_water=end,
         carry=carry,
         given=total,
         certain=certain,
         shots=tuple(shots),
     )
-
-
-def _book_excess(shots: list[ShotSettlement], beyond: int) -> None:
-    last = next((place for place in reversed(range(len(shots))) if shots[place].touched), len(shots) - 1)
-    shot = shots[last]
-    phase = next(reversed(shot.given)) if shot.given else Phase.ENTRY
-    given = {**shot.given, phase: Increments(shot.given.get(phase, 0) + beyond)}
-    shots[last] = ShotSettlement(index=shot.index, given=given, outcome=shot.outcome, touched=True)
-
-
-def is_prime(intent: MagazineIntent) -> bool:
-    """Whether the magazine went into the air."""
-    return intent.purpose_of is Purpose.PRIME

@@ -3,7 +3,8 @@
 Owns how a dose is fitted into the time a phase has. Where the pump cannot deliver a phase in its time, the planner
 slows the needle or lengthens the dwell as far as the profile allows, or refuses and says which phase and by how
 much. It never moves dose from one phase to another, and never lets the sum of the planned increments exceed the sum
-of the doses: the rounding remainder is carried from shot to shot.
+of the doses: the rounding remainder is carried from shot to shot. Each phase's move ends so early that the tube has
+drained before the needle leaves the phase, and a suck-back goes beyond the drive's play by its volume.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,9 @@ SLOWEST_PLUNGER = HalfIncrementsPerSecond(5)
 
 LONGEST_MOVE_TEXT = 15
 """Most characters of one gated move in the pump's program: `V6000H1A24000J1`."""
+
+FARTHEST_SUCK_BACK_NL = Nanolitres(10_000)
+"""The most that the plunger's drive goes back after a shot, its play included; the pump's driver has its own bound."""
 
 PROGRAM_FRAME_TEXT = 3
 """Characters around the moves: `J0` and `R`."""
@@ -79,6 +83,7 @@ def plan_stroke(profile: Profile, syringe: Syringe, spec: DeviceSpec) -> StrokeP
         # The timings below would be those of a stroke the axis cannot make.
         raise PlanRefused(tuple(reasons))
     fitting = _PhaseFitting(profile=profile, syringe=syringe, spec=spec)
+    reasons += fitting.suck_back_refusals()
     reasons += fitting.window_refusals()
     if reasons and reasons[-1].code == "depth_window":
         raise PlanRefused(tuple(reasons))
@@ -122,11 +127,12 @@ class _PhaseFitting:
         whole, rest = shot_increments(profile.dose_nl, 0, self.syringe)
         # The largest shot that the carried remainder can make, split: each phase may get one increment more.
         largest = split_increments(Increments(whole + (1 if rest else 0)), profile)
-        self.suck_back = self.syringe.increments_within(profile.suck_back_nl)
+        wished = self.syringe.increments_within(profile.suck_back_nl)
+        # Without the drive's play on top, a suck-back smaller than the play would not reach the fluid at all.
+        self.suck_back = Increments(wished + self.syringe.backlash_increments if wished else 0)
         self.travels = {phase: Increments(part + 1) for phase, part in largest.items()}
-        if self.travels:
-            first = next(iter(self.travels))
-            self.travels[first] = Increments(self.travels[first] + self.suck_back)
+        first = next(iter(self.travels))
+        self.travels[first] = Increments(self.travels[first] + self.suck_back)
         self.top_speed = self._top_speed()
         self.speeds: dict[Phase, HalfIncrementsPerSecond] = {}
 
@@ -143,6 +149,19 @@ class _PhaseFitting:
             if phase in self.travels and edge >= self.depth
         )
 
+    def suck_back_refusals(self) -> tuple[Refusal, ...]:
+        """Return why the plunger may not go back so far."""
+        way_nl = self.syringe.volume_of(self.suck_back)
+        if way_nl <= FARTHEST_SUCK_BACK_NL:
+            return ()
+        return (
+            Refusal(
+                "suck_back",
+                f"suck_back_ul with the play of syringe {self.syringe.name} takes {ul(way_nl)} of plunger travel; the "
+                f"most is {ul(FARTHEST_SUCK_BACK_NL)}: lower suck_back_ul or take a smaller syringe",
+            ),
+        )
+
     def _top_speed(self) -> HalfIncrementsPerSecond:
         """Return the plunger's top speed within the flow limits of syringe and console, rounded down."""
         pump = self.spec.pump
@@ -151,16 +170,20 @@ class _PhaseFitting:
         return HalfIncrementsPerSecond(max(SLOWEST_PLUNGER, min(by_flow, pump.fastest_speed)))
 
     def _needed_ns(self, phase: Phase, top_speed: HalfIncrementsPerSecond) -> int:
-        return self.spec.pump.gate_latency_ns + plunger_move_ns(
-            self.travels[phase], pump=self.spec.pump, top_speed=top_speed
-        )
+        """Return the time that a phase with a dose takes: until the plunger moves, its move, and the tube's drain."""
+        pump = self.spec.pump
+        move_ns = plunger_move_ns(self.travels[phase], pump=pump, top_speed=top_speed)
+        return pump.gate_latency_ns + move_ns + pump.settle_ns
 
     def _window_ns(self, phase: Phase, speed: MicrometresPerSecond) -> int:
-        """Return the time that the needle at `speed` spends inside the depth window of the entry or exit phase."""
+        """Return the time that the needle at `speed` spends inside the depth window of the entry or exit phase.
+
+        Outward from the first step, with which the gate opens.
+        """
         travel = self._travel(speed)
         if phase is Phase.ENTRY:
             return travel.total_ns - travel.time_at(self.entry_open)
-        return travel.time_at(self.depth - self.exit_done)
+        return travel.time_at(self.depth - self.exit_done) - travel.time_at(1)
 
     def _travel(self, speed: MicrometresPerSecond) -> NeedleTravel:
         axis = self.spec.axis

@@ -72,11 +72,25 @@ def back(console: Console, *effects: Effect) -> Step:
     return replace(console, state=state, pending=None, armed=False), effects
 
 
+def given_up(console: Console, reason: str) -> Step:
+    """Give up what is being loaded or drawn for, and tell who waits for it why."""
+    answer = (Reply(console.pending, accepted=False, reasons=(reason,)),) if console.pending is not None else ()
+    return replace(console, armed=False, prime_nl=0, pending=None), answer
+
+
 def refused(console: Console, event: Command, reasons: tuple[str, ...]) -> Step:
     """Refuse a command with every reason; the journal keeps the attempt."""
     request = event.request
     record = command_record(COMMAND_NAMES[type(event)], request.uid, request.pid, reasons)
     return book(console, record), (Commit((record,)), Reply(request, accepted=False, reasons=reasons))
+
+
+def turned_down(records: tuple[Record, ...], reasons: tuple[str, ...]) -> tuple[Record, ...]:
+    """Return `records` with a command among them as refused: its sender is told `reasons` in the same step."""
+    return tuple(
+        replace(record, accepted=False, reason="; ".join(reasons)) if isinstance(record, CommandTaken) else record
+        for record in records
+    )
 
 
 def taken(event: Command) -> Record:

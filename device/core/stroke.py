@@ -34,6 +34,7 @@ from device.core.scan_state import (
     ScanSpec,
     ScanState,
     initial_state,
+    scan_spec,
 )
 from device.core.switches import update_switches
 
@@ -48,6 +49,7 @@ __all__ = [
     "ScanState",
     "initial_state",
     "scan",
+    "scan_spec",
 ]
 
 
@@ -88,7 +90,7 @@ def scan(
     elif state.mode is ScanMode.READY:
         state = repeat(state, inputs, now_ns=now_ns, reports=reports)
     if state.motion is not None:
-        return move(state, inputs, spec=spec, now_ns=now_ns, reports=reports)
+        return move(state, state.motion, inputs, spec=spec, now_ns=now_ns, reports=reports)
     return rest(state, timing=spec.timing, now_ns=now_ns, reports=reports)
 
 

@@ -7,6 +7,7 @@ reported the phase's end. Built when a magazine is loaded or a stroke is broken 
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from device.core.kinematics import NeedleTravel
 from device.core.magazine import StrokeProgram
@@ -58,8 +59,12 @@ def _travel(program: StrokeProgram, speed: MicrometresPerSecond) -> NeedleTravel
     )
 
 
+@lru_cache(maxsize=4)
 def stroke_timeline(program: StrokeProgram) -> Timeline:
-    """Return the timeline of one shot; the first step inward is due at 0."""
+    """Return the timeline of one shot; the first step inward is due at 0.
+
+    All magazines of a session share it, so it is kept: building it takes longer than anything else in a load.
+    """
     writer = _Writer([], [])
     if program.prime_ns is not None:
         writer.add(0, Action.OPEN)
@@ -83,11 +88,13 @@ def stroke_timeline(program: StrokeProgram) -> Timeline:
     if program.exit_done is not None:
         writer.add(bottom_ns, Action.OPEN)
     outward = _travel(program, program.exit_speed_um_s)
+    # The first step comes with the gate: what runs before the needle moves is no dose of the way out.
+    lead = outward.time_at(1)
     for step in range(1, program.depth + 1):
-        writer.add(bottom_ns + outward.time_at(step), Action.STEP_OUT)
+        writer.add(bottom_ns + outward.time_at(step) - lead, Action.STEP_OUT)
         if program.depth - step == program.exit_done:
-            writer.add(bottom_ns + outward.time_at(step), Action.AWAIT)
-    home_ns = bottom_ns + outward.total_ns + HOME_SETTLING_NS
+            writer.add(bottom_ns + outward.time_at(step) - lead, Action.AWAIT)
+    home_ns = bottom_ns + outward.total_ns - lead + HOME_SETTLING_NS
     if program.suck_back_ns is not None:
         writer.add(home_ns, Action.OPEN)
         home_ns += program.suck_back_ns

@@ -24,8 +24,9 @@ from device.core.realtime_messages import (
 )
 from device.core.records import MagazineIntent, Record
 from device.core.session import Session
+from device.core.settlement import Seen
 from device.core.shot_plan import Plunger, plan_shots, shot_increments
-from device.core.steps import Step, back, book, commit
+from device.core.steps import Step, back, book, commit, turned_down
 from device.core.units import Increments, Nanolitres, Nanoseconds
 
 
@@ -122,7 +123,8 @@ def next_magazine(console: Console, *records: Record) -> Step:
 def load(console: Console, magazine: Magazine, *records: Record) -> Step:
     """Commit the intent (after `records`), then load the pump."""
     intent = intent_of(magazine, console.spec.pump.stroke_increments)
-    console = replace(book(console, intent), magazine=magazine, reports=(), seen=None, ended=None)
+    # Until the real-time process is sent its part it can have opened no gate.
+    console = replace(book(console, intent), magazine=magazine, reports=(), seen=Seen(opened=0, done=0), ended=None)
     return console, (Commit((*records, intent)), LoadPump(magazine.pump_program()))
 
 
@@ -160,19 +162,19 @@ def refill_target(console: Console, session: Session) -> Increments:
 def refill(console: Console, session: Session, wanted_nl: int, *records: Record) -> Step:
     """Draw from the vial for `wanted_nl`; refuse when it holds too little for that."""
     target = refill_target(console, session)
-    owed = (console.ledger.position or 0) - console.ledger.low_water
+    owed = Increments((console.ledger.position or 0) - console.ledger.low_water)
     if target - owed < session.syringe.increments_within(Nanolitres(wanted_nl)) + 1:
         reason = "reservoir: the vial is empty by the book; stop the session and start one with a new vial"
-        refusal = refuse(console, reason, *records)
+        refusal = refuse(console, (reason,), *records)
         console, effects = back(replace(console, pending=None, prime_nl=0))
         return console, (*refusal, SoundRefusal(), *effects)
     console = replace(console, state=State.REFILLING, ended=None)
-    return console, (*commit(records), Refill(target=target, overshoot=session.syringe.backlash_increments))
+    return console, (*commit(records), Refill(target, overshoot=session.syringe.backlash_increments, owed=owed))
 
 
-def refuse(console: Console, reason: str, *records: Record) -> tuple[Effect, ...]:
-    """Return the effects that commit `records` and answer the waiting command with `reason`."""
-    answer: tuple[Effect, ...] = ()
-    if console.pending is not None:
-        answer = (Reply(console.pending, accepted=False, reasons=(reason,)),)
-    return (*commit(records), *answer)
+def refuse(console: Console, reasons: tuple[str, ...], *records: Record) -> tuple[Effect, ...]:
+    """Return the effects that commit `records` and answer the waiting command, if there is one, with `reasons`."""
+    if console.pending is None:
+        return commit(records)
+    answer = Reply(console.pending, accepted=False, reasons=reasons)
+    return (*commit(turned_down(records, reasons)), answer)

@@ -22,8 +22,6 @@ HalfIncrementsPerSecond = NewType("HalfIncrementsPerSecond", int)
 Micrograms = NewType("Micrograms", int)
 
 NS_PER_S: Final = 1_000_000_000
-NS_PER_MS: Final = 1_000_000
-NS_PER_US: Final = 1_000
 
 
 def increments_within(volume_nl: Nanolitres, *, stroke_nl: Nanolitres, stroke_increments: Increments) -> Increments:

@@ -11,48 +11,19 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
+from device.gateway.broker_link import ANSWER_S, IN_FLIGHT_MAX, QUEUED_MAX, Broker, BrokerLostError
 from device.gateway.publications import Publication
-
-ANSWER_S: Final = 10.0
-"""How long the broker may take to answer a connect or an acknowledged publish; a mobile link's worst, doubled."""
 
 CLOSE_S: Final = 0.5
 """How long a farewell may take: less than a stopped service is given."""
 
-IN_FLIGHT_MAX: Final = 20
-"""QoS 1 messages under way at once: Mosquitto's own default, and 16 times the throughput of one by one."""
-
-QUEUED_MAX: Final = 64
-"""In flight and waiting together: the outbox's window and the few retained states beside it."""
-
 _log = logging.getLogger("mesogun.gateway")
-
-
-class BrokerLostError(Exception):
-    """The connection ended, could not be made, or the broker refused a message; the text says which, in one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where the broker is, and who we are there. An empty `username` is none."""
-
-    host: str
-    port: int
-    username: str
-    password: str = field(repr=False)
-    client_id: str
-    keepalive_s: int
-
-    def __str__(self) -> str:
-        """Return host and port."""
-        return f"broker {self.host}:{self.port}"
 
 
 class _Client(aiomqtt.Client):
@@ -90,19 +61,15 @@ class _Client(aiomqtt.Client):
         self._client.disconnect(reason)
 
 
-class BrokerLink:
-    """A live connection."""
+class _Link:
+    """A live connection: the `BrokerLink` of one client."""
 
     def __init__(self, client: _Client, name: str) -> None:
         self._client = client
         self._name = name
 
     async def publish(self, publication: Publication) -> None:
-        """Send, and for QoS 1 wait until the broker has acknowledged. Raises `BrokerLostError` after `ANSWER_S`.
-
-        A drop of the connection is not noticed here but by `lost`: race the two. An error does not mean that the
-        message did not arrive.
-        """
+        """Send, and for QoS 1 wait for the acknowledgement."""
         try:
             await self._client.publish(
                 publication.topic, publication.payload, qos=publication.qos, retain=publication.retain
@@ -111,7 +78,7 @@ class BrokerLink:
             raise BrokerLostError(f"{self._name}: {publication.topic} not acknowledged ({_one_line(error)})") from error
 
     async def lost(self) -> str:
-        """Return, in one line, why the connection ended; waits until it does."""
+        """Wait until the connection has ended or a message was refused, and say why."""
         disconnected = asyncio.create_task(self._until_disconnected())
         try:
             await asyncio.wait({disconnected, self._client.refused}, return_when=asyncio.FIRST_COMPLETED)
@@ -132,11 +99,8 @@ class BrokerLink:
 
 
 @asynccontextmanager
-async def connect(broker: Broker, will: Publication) -> AsyncIterator[BrokerLink]:
-    """Connect, and disconnect at the end. `will` is what the broker publishes if we end without saying so.
-
-    Raises `BrokerLostError` when the broker is absent, refuses, or does not answer within `ANSWER_S`.
-    """
+async def connect(broker: Broker, will: Publication) -> AsyncIterator[_Link]:
+    """Connect, and disconnect at the end; a `broker_link.Connect`."""
     client = _Client(broker, will)
     with _dead_socket_errors_counted():
         try:
@@ -145,7 +109,7 @@ async def connect(broker: Broker, will: Publication) -> AsyncIterator[BrokerLink
             client.drop()
             raise BrokerLostError(f"{broker}: {_one_line(error)}") from error
         try:
-            yield BrokerLink(client, str(broker))
+            yield _Link(client, str(broker))
         except BaseException:
             client.drop()
             raise

@@ -6,21 +6,25 @@ stops there, says so, and tries again. The cursor moves only over an unbroken ru
 
 import asyncio
 import logging
-import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from device.core.journal_chain import Entry, Head
+from device.gateway.broker_link import IN_FLIGHT_MAX, BrokerLink
 from device.gateway.messages import JournalState
-from device.gateway.mqtt import IN_FLIGHT_MAX, BrokerLink
-from device.gateway.outbox_cursor import CursorFile, resume_after
+from device.gateway.outbox_cursor import Cursor, resume_after
 from device.gateway.publications import DeviceAddress, Publication, event_of, publication
 from device.journal_reader import JournalDamagedError, JournalReader, JournalUnavailableError
 
 POLL_S: Final = 0.05
-"""How often the journal is looked at: a new record is under way within 50 ms; a look costs 0.1 ms."""
+"""How often the journal is looked at: a new record is under way within 50 ms. A look asks only for the file's version
+where nothing has changed; see `LOOK_WHOLE_S`."""
+
+LOOK_WHOLE_S: Final = 1.0
+"""The journal is read all the same this often, so that no record ever hangs on the version alone."""
 
 JOURNAL_RETRY_S: Final = 1.0
 """How long a journal that could not be read is left alone."""
@@ -39,21 +43,28 @@ class JournalReplacedError(Exception):
 
 @dataclass(slots=True)
 class Outbox:
-    """What is to be published, and how far the broker has acknowledged it. Outlives connections."""
+    """What is to be published, and how far the broker has acknowledged it. Outlives connections.
+
+    `now_s` is a monotonic clock of the same pace as the event loop's.
+    """
 
     journal: Path
-    cursor: CursorFile
+    cursor: Cursor
     address: DeviceAddress
+    now_s: Callable[[], float]
     acknowledged: Head = _NOWHERE
     journal_state: JournalState = "unavailable"
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _reader: JournalReader | None = None
     _file: tuple[int, int] = (0, 0)
     _sent: int = 0
-    _retry_at: float = 0.0
+    _exhausted: int | None = None
+    """The journal's version of which every record was made ready; None while that is not so or not known."""
+    _look_at_s: float = 0.0
+    _retry_at_s: float = 0.0
     _complaint: str = ""
     _stored: Head = _NOWHERE
-    _stored_at: float = 0.0
+    _stored_at_s: float = 0.0
 
     async def pump(self, link: BrokerLink) -> None:
         """Publish records for as long as `link` holds. Raises `BrokerLostError` or `JournalReplacedError`.
@@ -64,6 +75,7 @@ class Outbox:
         """
         unacknowledged: deque[tuple[Entry, asyncio.Task[None]]] = deque()
         self._sent = self.acknowledged.seq
+        self._exhausted = None
         window = 1
         try:
             while True:
@@ -97,7 +109,7 @@ class Outbox:
         """Store the cursor if it has moved; a failure is logged and costs only repeats."""
         if self.acknowledged == self._stored:
             return
-        self._stored_at = time.monotonic()
+        self._stored_at_s = self.now_s()
         try:
             self.cursor.store(self.acknowledged)
         except OSError as error:
@@ -121,16 +133,21 @@ class Outbox:
         return self.acknowledged != before
 
     def _store_cursor_when_due(self) -> None:
-        if time.monotonic() >= self._stored_at + CURSOR_STORE_S:
+        if self.now_s() >= self._stored_at_s + CURSOR_STORE_S:
             self.store_cursor()
 
     def _next(self, limit: int) -> list[tuple[Entry, Publication]]:
         """Return up to `limit` records to publish; none while the journal cannot be read or published."""
-        if time.monotonic() < self._retry_at:
+        now_s = self.now_s()
+        if now_s < self._retry_at_s:
             return []
         ready: list[tuple[Entry, Publication]] = []
         try:
-            for entry in self._open_journal().entries(self._sent, limit):
+            journal = self._open_journal()
+            version = journal.version()
+            if version is not None and version == self._exhausted and now_s < self._look_at_s:
+                return []
+            for entry in journal.entries(self._sent, limit):
                 # One by one: what was made ready before an error is published.
                 ready.append((entry, publication(self.address, event_of(entry))))
                 self._sent = entry.seq
@@ -144,11 +161,14 @@ class Outbox:
         else:
             self.journal_state = "ok"
             self._complaint = ""
+            self._exhausted = version if len(ready) < limit else None
+            self._look_at_s = now_s + LOOK_WHOLE_S
         return ready
 
     def _leave_alone(self, state: JournalState, complaint: str) -> None:
         self.journal_state = state
-        self._retry_at = time.monotonic() + JOURNAL_RETRY_S
+        self._exhausted = None
+        self._retry_at_s = self.now_s() + JOURNAL_RETRY_S
         if complaint != self._complaint:
             _log.error("%s", complaint)
         self._complaint = complaint
@@ -173,6 +193,7 @@ class Outbox:
         return reader
 
     def _close_journal(self) -> None:
+        self._exhausted = None
         if self._reader is not None:
             self._reader.close()
             self._reader = None

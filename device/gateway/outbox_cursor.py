@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from device.core.journal_chain import Head
 
 CURSOR_NAME: Final = "gateway-cursor.json"
+DRAFT_SUFFIX: Final = ".new"
+"""What the name of a cursor has behind it that is not yet stored."""
+
 CURSOR_BYTES_MAX: Final = 4096
 """Some 110 bytes are written; a larger file is not a cursor."""
 
@@ -28,6 +31,20 @@ class HashesBySeq(Protocol):
 
     def hash_at(self, seq: int) -> bytes | None:
         """Return the hash of record `seq`."""
+
+
+class Cursor(Protocol):
+    """What the outbox asks of its durable place; `CursorFile` is the one in service."""
+
+    @property
+    def path(self) -> Path:
+        """Return where it lies, for what a person reads."""
+
+    def load(self) -> Head | None:
+        """Return the last record stored, None where there is none."""
+
+    def store(self, acknowledged: Head) -> None:
+        """Replace the place; durable when it returns. Raises OSError, the old one then still stands."""
 
 
 class _CursorFileContent(BaseModel):
@@ -61,7 +78,7 @@ class CursorFile:
     def store(self, acknowledged: Head) -> None:
         """Replace the cursor; durable when it returns. Raises OSError, the old cursor then still stands."""
         content = _CursorFileContent(version=1, seq=acknowledged.seq, hash=acknowledged.hash.hex())
-        draft = self.path.with_name(self.path.name + ".new")
+        draft = self.path.with_name(self.path.name + DRAFT_SUFFIX)
         with draft.open("wb") as file:
             file.write(content.model_dump_json().encode() + b"\n")
             file.flush()

@@ -8,18 +8,19 @@ with jitter, never a record: what was not acknowledged is published again.
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from device.gateway import mqtt
+from device.gateway.broker_link import Broker, BrokerLink, BrokerLostError, Connect
 from device.gateway.live_file import LIVE_NAME, LiveFile
 from device.gateway.messages import ConnectionReason, DeviceMeta, MachineState, Message
-from device.gateway.mqtt import Broker, BrokerLink, BrokerLostError, connect
 from device.gateway.outbox import JournalReplacedError, Outbox
-from device.gateway.outbox_cursor import CURSOR_NAME, CursorFile
+from device.gateway.outbox_cursor import CURSOR_NAME, Cursor, CursorFile
 from device.gateway.publications import (
     DeviceAddress,
     Origin,
@@ -107,13 +108,41 @@ class BackOff:
         self._bound_s = 0.0
 
 
-async def run_gateway(settings: GatewaySettings, *, stop: asyncio.Event, back_off: BackOff | None = None) -> None:
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the gateway takes from outside besides files that it only reads; the defaults are those of the service.
+
+    `now_s` is monotonic and of the event loop's pace; `wall_clock_ms` is only stamped on messages, and compared with
+    a live file's own stamp.
+    """
+
+    connect: Connect = mqtt.connect
+    cursor: Callable[[Path], Cursor] = CursorFile
+    now_s: Callable[[], float] = time.monotonic
+    wall_clock_ms: Callable[[], int] = _wall_clock_ms
+
+
+async def run_gateway(
+    settings: GatewaySettings,
+    *,
+    stop: asyncio.Event,
+    back_off: BackOff | None = None,
+    surroundings: Surroundings | None = None,
+) -> None:
     """Publish until `stop` is set; then flush, say farewell and return within `STOP_S`.
 
-    `back_off` defaults to 1 ... 60 s with jitter. Raises nothing for any state of the broker, the journal or the live
-    values: each is logged once and tried again.
+    `back_off` defaults to 1 ... 60 s with jitter, `surroundings` to the service's. Raises nothing for any state of
+    the broker, the journal or the live values: each is logged once and tried again.
     """
-    gateway = _Gateway(settings, back_off if back_off is not None else BackOff(Random()))  # noqa: S311 - jitter, no secret
+    gateway = _Gateway(
+        settings,
+        back_off if back_off is not None else BackOff(Random()),  # noqa: S311 - jitter, no secret
+        surroundings if surroundings is not None else Surroundings(),
+    )
     running = asyncio.create_task(gateway.run(stop))
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -129,7 +158,7 @@ async def run_gateway(settings: GatewaySettings, *, stop: asyncio.Event, back_of
 class _Gateway:
     """The gateway's parts and what of them was last published."""
 
-    def __init__(self, settings: GatewaySettings, back_off: BackOff) -> None:
+    def __init__(self, settings: GatewaySettings, back_off: BackOff, surroundings: Surroundings) -> None:
         self._address = DeviceAddress(settings.site, settings.device)
         self._broker = Broker(
             host=settings.host,
@@ -141,15 +170,19 @@ class _Gateway:
             keepalive_s=settings.keepalive_s,
         )
         self._back_off = back_off
+        self._connect = surroundings.connect
+        self._now_s = surroundings.now_s
+        self._wall_clock_ms = surroundings.wall_clock_ms
         self._live = LiveFile(settings.runtime_dir / LIVE_NAME)
         cursor_dir = settings.cursor_dir if settings.cursor_dir is not None else settings.state_dir
-        self.outbox = Outbox(settings.state_dir / JOURNAL_NAME, CursorFile(cursor_dir / CURSOR_NAME), self._address)
+        cursor = surroundings.cursor(cursor_dir / CURSOR_NAME)
+        self.outbox = Outbox(settings.state_dir / JOURNAL_NAME, cursor, self._address, self._now_s)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Connect again and again until `stop`."""
         while not stop.is_set():
             try:
-                async with connect(self._broker, self._status("lost")) as link:
+                async with self._connect(self._broker, self._status("lost")) as link:
                     await self._serve(link, stop)
             except JournalReplacedError as replaced:
                 _log.warning("%s", replaced)
@@ -162,7 +195,7 @@ class _Gateway:
 
     async def _serve(self, link: BrokerLink, stop: asyncio.Event) -> None:
         """Keep everything flowing until `stop`. Raises `BrokerLostError` or `JournalReplacedError`."""
-        began_s = time.monotonic()
+        began_s = self._now_s()
         lost = asyncio.create_task(link.lost())
         stopping = asyncio.create_task(stop.wait())
         reporting = asyncio.create_task(self._report(link))
@@ -181,7 +214,7 @@ class _Gateway:
             _log.info("%s: leaving at record %d", self._broker, self.outbox.acknowledged.seq)
         finally:
             await _end(*everything)
-            if time.monotonic() >= began_s + STEADY_S:
+            if self._now_s() >= began_s + STEADY_S:
                 self._back_off.reset()
 
     async def _report(self, link: BrokerLink) -> None:
@@ -190,15 +223,20 @@ class _Gateway:
         _log.info("%s: connected", self._broker)
         report = _Report(self._address, self.outbox)
         while True:
-            self._live.look(now_s=time.monotonic(), wall_s=time.time())
-            for message in report.due(self._live, now_s=time.monotonic(), wall_ms=_wall_ms()):
+            now_s, wall_ms = self._now_s(), self._wall_ms()
+            self._live.look(now_s=now_s, wall_s=wall_ms / 1000)
+            for message in report.due(self._live, now_s=now_s, wall_ms=wall_ms):
                 await link.publish(publication(self._address, message))
             await asyncio.sleep(LIVE_LOOK_S)
 
     def _status(self, reason: ConnectionReason) -> Publication:
         boot_id = self._live.values.boot_id if self._live.values is not None else ""
-        origin = Origin(_wall_ms(), boot_id, self.outbox.acknowledged.seq)
+        origin = Origin(self._wall_ms(), boot_id, self.outbox.acknowledged.seq)
         return publication(self._address, connection_status(origin, reason))
+
+    def _wall_ms(self) -> int:
+        """Return the wall clock; one that stands before 1970 has no stamp."""
+        return max(0, self._wall_clock_ms())
 
 
 class _Report:
@@ -207,6 +245,7 @@ class _Report:
     def __init__(self, address: DeviceAddress, outbox: Outbox) -> None:
         self._address = address
         self._outbox = outbox
+        self._shown: object = None
         self._state: object = None
         self._state_s = 0.0
         self._meta: object = None
@@ -219,17 +258,23 @@ class _Report:
         seq = self._outbox.acknowledged.seq
         origin = Origin(wall_ms, values.boot_id if values is not None else "", seq)
         messages: list[Message] = []
-        state = machine_state(origin, values, self._outbox.journal_state)
-        if _content(state) != self._state or now_s >= self._state_s + STATE_REPEAT_S:
-            self._state, self._state_s = _content(state), now_s
-            messages.append(state)
+        shown = (live.changes, values is not None, self._outbox.journal_state)
+        repeat = now_s >= self._state_s + STATE_REPEAT_S
+        if shown != self._shown or repeat:
+            # Only now is it worth building.
+            self._shown = shown
+            state = machine_state(origin, values, self._outbox.journal_state)
+            if _content(state) != self._state or repeat:
+                self._state, self._state_s = _content(state), now_s
+                messages.append(state)
         if values is None:
             return messages
-        meta = device_meta(origin, self._address, values)
-        if _content(meta) != self._meta:
-            self._meta = _content(meta)
-            messages.append(meta)
         changed = live.changes != self._live_changes
+        if changed:
+            meta = device_meta(origin, self._address, values)
+            if _content(meta) != self._meta:
+                self._meta = _content(meta)
+                messages.append(meta)
         if changed or (values.session_id and now_s >= self._live_s + LIVE_REPEAT_S):
             self._live_changes, self._live_s = live.changes, now_s
             messages.append(live_session(Origin(values.ts_ms, values.boot_id, seq), values))
@@ -269,7 +314,3 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
         if task.done() and not task.cancelled():
             # Read, so that the event loop does not report it as never retrieved.
             task.exception()
-
-
-def _wall_ms() -> int:
-    return max(0, time.time_ns() // 1_000_000)

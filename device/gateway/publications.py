@@ -14,7 +14,7 @@ from typing import Final, Literal
 from device.core.journal_chain import Entry
 from device.core.magazine import Outcome, Purpose
 from device.core.profile import Mode
-from device.core.records import Json, to_body
+from device.core.records import Json
 from device.gateway.messages import (
     CHANNELS,
     EVENTS,
@@ -115,7 +115,7 @@ def event_of(entry: Entry) -> Message:
         raise ValueError(f"record kind {entry.kind!r} has no message")
     origin = Origin(entry.ts_ms, entry.boot_id, entry.seq)
     values: dict[str, object] = _header(origin, "")
-    for name, value in to_body(entry.record()).items():
+    for name, value in entry.body.items():
         values |= _outside(name, value)
     return message.model_validate(values)
 

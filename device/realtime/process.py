@@ -1,6 +1,6 @@
 """The real-time process: read inputs, one pure scan, write outputs, sleep to an absolute deadline.
 
-Owns the loop and its measurements (press to first step, step lateness). Decides nothing: that is `core.stroke`.
+Owns the cycle and its measurements (press to first step, step lateness). Decides nothing: that is `core.stroke`.
 Never imports asyncio, blocks on anything but its deadline, or parses text. Ends only when the controller's end of
 the link is closed and the needle is home; signals to end are ignored, for a stroke must not be left half done.
 """
@@ -8,11 +8,12 @@ the link is closed and the needle is home; signals to end are ignored, for a str
 import logging
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from device.core.realtime_messages import Inputs, Report, ShotReport, StrokeStarted
-from device.core.stroke import Outputs, Scan, ScanMode, ScanSpec, ScanState, initial_state, scan
+from device.core.realtime_messages import Inputs, Order, Report, ShotReport, StrokeStarted
+from device.core.stroke import Outputs, Scan, ScanMode, ScanSpec, initial_state, scan
 from device.realtime.link import Configure, RealtimeEnd
 from device.realtime.scheduling import silence_garbage_collector, sleep_until
 
@@ -47,6 +48,17 @@ class Lines(Protocol):
         """Make safe and let the lines go."""
 
 
+class Page(Protocol):
+    """The page shared with the controller; `device.realtime.link.HeartbeatPage` is it."""
+
+    @property
+    def permit_until_ns(self) -> int:
+        """Until when the controller's permit holds."""
+
+    def beat(self, now_ns: int, position: int) -> None:
+        """Tell that a scan was made."""
+
+
 class OutputWriter:
     """Writes only what changed, in the safe order: gates close first and open last."""
 
@@ -55,10 +67,14 @@ class OutputWriter:
         self._gate = 0
         self._enable = False
         self._inward: bool | None = None
+        self._last: Outputs | None = None
         lines.safe()
 
     def write(self, outputs: Outputs) -> None:
         """Bring the lines to `outputs`; gives the step if there is one."""
+        if outputs is self._last and not outputs.step:
+            return
+        self._last = outputs
         if self._gate and outputs.gate != self._gate:
             self._lines.set_gate(self._gate, False)  # noqa: FBT003 - the driver's form
             self._gate = 0
@@ -119,54 +135,91 @@ def receive_configuration(end: RealtimeEnd, *, deadline_ns: int) -> Configure:
     raise TimeoutError("the controller sent no configuration")
 
 
+class End(Protocol):
+    """The real-time process's end of the link; `device.realtime.link.RealtimeEnd` is it."""
+
+    linked: bool
+    """False once the controller's end is closed."""
+
+    @property
+    def page(self) -> Page:
+        """The page that is shared with the controller."""
+
+    def receive(self) -> Configure | Order | None:
+        """Return the next order, None if there is none."""
+
+    def send(self, report: Report) -> None:
+        """Send a report."""
+
+
+class Cycle:
+    """The scan cycle around its memory: one `run` reads, scans, writes and reports.
+
+    `now_ns` is the clock; it is read again after the outputs are written, for the stopwatch.
+    """
+
+    def __init__(self, end: End, lines: Lines, spec: ScanSpec, *, now_ns: Callable[[], int]) -> None:
+        self._end = end
+        self._lines = lines
+        self._spec = spec
+        self._now_ns = now_ns
+        self._writer = OutputWriter(lines)
+        self._stopwatch = Stopwatch()
+        self.before_ns = now_ns()
+        """When the cycle before was made; for a simulation that leaves out those without effect to say."""
+        self.state = initial_state()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is anything left to do: the controller is there, or the needle is not safe yet."""
+        return self._end.linked or self.state.mode is not ScanMode.SAFE
+
+    def run(self) -> Scan:
+        """Make one cycle now; returns what the scan gave. Raises ConnectionError when configured twice."""
+        end, now_ns = self._end, self._now_ns()
+        order = end.receive()
+        if isinstance(order, Configure):
+            raise ConnectionError("configured twice")
+        page = end.page
+        result = scan(
+            self.state,
+            self._lines.read(),
+            order,
+            spec=self._spec,
+            now_ns=now_ns,
+            permit_until_ns=page.permit_until_ns,
+            linked=end.linked,
+        )
+        self._writer.write(result.outputs)
+        self.state = result.state
+        if result.step_due_ns >= 0 or result.reports:
+            self._report(result, self._now_ns())
+        page.beat(now_ns, result.state.position)
+        self.before_ns = now_ns
+        return result
+
+    def _report(self, result: Scan, now_ns: int) -> None:
+        """Measure what was done, and tell what there is to tell, completed by the measurements."""
+        stopwatch = self._stopwatch
+        for report in result.reports:
+            if isinstance(report, StrokeStarted):
+                by_press = result.state.switches.pressed_now
+                stopwatch.started(by_press=by_press, scan_before_ns=self.before_ns, step_ns=now_ns)
+        if result.step_due_ns >= 0:
+            stopwatch.stepped(now_ns - result.step_due_ns)
+        for report in result.reports:
+            self._end.send(stopwatch.complete(report) if isinstance(report, ShotReport) else report)
+
+
 def run(end: RealtimeEnd, lines: Lines, spec: ScanSpec) -> None:
     """Scan until the controller is gone and the needle is safe; leaves the lines safe whatever happens."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        _loop(end, lines, spec)
+        cycle = Cycle(end, lines, spec, now_ns=time.monotonic_ns)
+        silence_garbage_collector()
+        while cycle.goes_on:
+            result = cycle.run()
+            sleep_until(result.wake_ns, spin_ns=spec.timing.spin_ns if result.state.motion is not None else 0)
     finally:
         lines.close()
-
-
-def _loop(end: RealtimeEnd, lines: Lines, spec: ScanSpec) -> None:
-    state = initial_state()
-    writer = OutputWriter(lines)
-    stopwatch = Stopwatch()
-    page = end.page
-    clock = time.monotonic_ns
-    before_ns = clock()
-    silence_garbage_collector()
-    while end.linked or state.mode is not ScanMode.SAFE:
-        now_ns = clock()
-        order = end.receive()
-        if isinstance(order, Configure):
-            raise ConnectionError("configured twice")
-        result = scan(
-            state,
-            lines.read(),
-            order,
-            spec=spec,
-            now_ns=now_ns,
-            permit_until_ns=page.permit_until_ns,
-            linked=end.linked,
-        )
-        writer.write(result.outputs)
-        state = result.state
-        _measure(stopwatch, result, state, before_ns=before_ns, now_ns=clock())
-        for report in result.reports:
-            _tell(end, stopwatch, report)
-        page.beat(now_ns, state.position)
-        before_ns = now_ns
-        sleep_until(result.wake_ns, spin_ns=spec.timing.spin_ns if state.motion is not None else 0)
-
-
-def _measure(stopwatch: Stopwatch, result: Scan, state: ScanState, *, before_ns: int, now_ns: int) -> None:
-    if result.reports and any(isinstance(report, StrokeStarted) for report in result.reports):
-        stopwatch.started(by_press=state.switches.pressed_now, scan_before_ns=before_ns, step_ns=now_ns)
-    if result.step_due_ns >= 0:
-        stopwatch.stepped(now_ns - result.step_due_ns)
-
-
-def _tell(end: RealtimeEnd, stopwatch: Stopwatch, report: Report) -> None:
-    end.send(stopwatch.complete(report) if isinstance(report, ShotReport) else report)

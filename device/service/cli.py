@@ -16,6 +16,7 @@ FAILED: Final = 1
 
 EXAMPLES = """examples:
   mesogun demo                                          see a simulated gun treat a scalp
+  mesogun simulate --profile papule --points 80         what a session will give, and how long it takes
   mesogun run --sim --state /tmp/gun                    a simulated console to try the commands on
   mesogun --help; mesogun session start --help          help for each command
   mesogun status --state /tmp/gun
@@ -67,6 +68,12 @@ def _broker(text: str) -> tuple[str, int]:
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: allowed are whole numbers from 1")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are whole numbers from 0")
     return int(text)
 
 
@@ -193,6 +200,34 @@ def _add_simulation(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     pump.add_argument("--world", type=Path, metavar="PATH", help="the simulated world to move fluid in (a file)")
     pump.add_argument("--linger", type=_positive, metavar="SECONDS", help="end when nobody used the pty for so long")
     pump.set_defaults(call="device.service.processes:sim_pump")
+
+    simulate = commands.add_parser(
+        "simulate",
+        help="whole sessions in virtual time: volume, time, refills, limits, outcome",
+        description="Simulate whole sessions in virtual time with the code that runs on the Pi. Exit code 1 when an "
+        "invariant was broken.",
+        epilog="examples:\n"
+        "  mesogun simulate --profile point-by-point --serum saline --points 120\n"
+        "  mesogun simulate --profile papule --serum example-lidocaine --weight-kg 70 --points 80 --json\n"
+        "  mesogun simulate --seed 1 --sessions 1000 --faults high --points 3 --coarse --jobs 4",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    simulate.add_argument("--seed", type=_count, default=0, metavar="S", help="first seed; each session has the next")
+    simulate.add_argument("--sessions", type=_positive, default=1, metavar="N", help="how many (default 1)")
+    simulate.add_argument("--profile", default="point-by-point", metavar="NAME", help="default point-by-point")
+    simulate.add_argument("--serum", default="saline", metavar="NAME", help="default saline")
+    simulate.add_argument("--syringe", default="1ml", metavar="NAME", help="default 1ml")
+    simulate.add_argument("--points", type=_positive, default=40, metavar="N", help="points to treat (default 40)")
+    simulate.add_argument("--weight-kg", type=_weight, metavar="W", dest="weight_g", help="for limits per kilogram")
+    simulate.add_argument(
+        "--pace-ms", type=_count, default=1000, metavar="MS", help="from point to point, default 1000"
+    )
+    simulate.add_argument("--faults", choices=("none", "low", "high"), default="none", help="what goes wrong")
+    simulate.add_argument("--coarse", action="store_true", help="a needle axis of ten steps a stroke: faster")
+    simulate.add_argument("--jobs", type=_positive, default=1, metavar="J", help="processes to use (default 1)")
+    simulate.add_argument("--config", type=Path, metavar="DIR", help=CONFIG_HELP)
+    simulate.add_argument("--json", action="store_true", help="print one JSON object")
+    simulate.set_defaults(call="device.service.simulate:simulate")
 
     demo = commands.add_parser(
         "demo", help="a simulated gun treats a scalp, through the code that runs on the Pi",

@@ -106,6 +106,10 @@ class PumpTable(SettingsTable):
     gate_latency_ms: Annotated[
         Decimal, quantity("longest time from a gate's opening to the plunger's movement", MILLISECONDS, "0", "50")
     ]
+    settle_ms: Annotated[
+        Decimal,
+        quantity("time after the plunger's stop in which the tube drains through the needle", MILLISECONDS, "0", "200"),
+    ]
     phase_feedback: Annotated[bool, Flag("whether the pump's output 1 is wired to lines.phase")]
 
     @model_validator(mode="after")
@@ -134,6 +138,7 @@ class PumpTable(SettingsTable):
             program_bytes=self.program_bytes,
             gate_latency_ns=nanoseconds(self.gate_latency_ms),
             phase_feedback=self.phase_feedback,
+            settle_ns=nanoseconds(self.settle_ms),
         )
 
 

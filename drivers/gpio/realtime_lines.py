@@ -33,10 +33,11 @@ class RealtimeLines:
 
     Construction leaves the gates closed, the motor off and step low, each from its first moment as an output, gates
     first; it raises gpiozero's or the pin library's error, with every line taken so far let go. Methods that touch
-    a line raise the pin library's error.
+    a line raise the pin library's error. `step_high_ns` is the width of a step's pulse; 0 where no real time passes.
     """
 
-    def __init__(self, factory: Factory, lines: LineMap) -> None:
+    def __init__(self, factory: Factory, lines: LineMap, *, step_high_ns: int = STEP_HIGH_NS) -> None:
+        self._step_high_ns = step_high_ns
         with contextlib.ExitStack() as taken:
 
             def output(line: int, *, high: bool) -> Any:
@@ -100,17 +101,18 @@ class RealtimeLines:
         self._direction.state = inward
 
     def pulse_step(self) -> None:
-        """Give one step: high for at least `STEP_HIGH_NS`, then low.
+        """Give one step: high for at least `step_high_ns`, then low.
 
         The pulse is as wide as promised however fast the machine is: its time runs from a clock reading taken when
         the line is already high.
         """
         step = self._step
         step.state = True
-        until_ns = monotonic_ns() + STEP_HIGH_NS
-        for _ in range(STEP_HIGH_READS_MOST):
-            if monotonic_ns() >= until_ns:
-                break
+        if self._step_high_ns:
+            until_ns = monotonic_ns() + self._step_high_ns
+            for _ in range(STEP_HIGH_READS_MOST):
+                if monotonic_ns() >= until_ns:
+                    break
         step.state = False
 
     def safe(self) -> None:

@@ -15,7 +15,7 @@ from device.core.device_spec import PumpSpec
 from device.core.faults import Fault
 from device.core.magazine import PumpProgram
 from device.core.units import NS_PER_S, HalfIncrementsPerSecond, Increments, Nanoseconds
-from drivers.ports import DriverError, GateLevels, PumpStatus
+from drivers.ports import NOTHING_OWED, DriverError, GateLevels, PumpStatus
 from drivers.pump.cavro_codec import Answer, error_meaning
 from drivers.pump.cavro_program import (
     PumpCeiling,
@@ -175,20 +175,22 @@ class CavroPump:
             with self._call() as turn:
                 await self._stop(turn)
 
-    async def refill(self, target: Increments, *, overshoot: Increments) -> Increments:
+    async def refill(self, target: Increments, *, overshoot: Increments, owed: Increments = NOTHING_OWED) -> Increments:
         """Draw from the vial to `target`; see `PumpPort.refill`. One string, in which the valve comes first."""
-        top = Increments(target + overshoot)
-        check_position(target, self._spec)
-        check_position(top, self._spec)
-        if overshoot < 0:
-            raise above_ceiling(f"overshoot must be 0 or more; found {overshoot}")
+        low = Increments(target - owed)
+        top = Increments(low + overshoot)
+        for place in (target, low, top):
+            check_position(place, self._spec)
+        if min(overshoot, owed) < 0:
+            raise above_ceiling(f"overshoot and owed must be 0 or more; found {overshoot} and {owed}")
         with self._call() as turn:
             await self._check_ready(turn)
             start = await self._position(turn)
             speed = self._spec.refill_speed
-            way = Increments(abs(top - start) + overshoot)
+            way = Increments(abs(top - start) + overshoot + owed)
             self._valve_at_needle = False
-            await self._command(f"V{speed}IA{top}A{target}OR", turn)
+            back = f"A{target}" if owed else ""
+            await self._command(f"V{speed}IA{top}A{low}{back}OR", turn)
             await self._until_ready(
                 Nanoseconds(longest_move_ns(way, speed, self._spec) + 2 * VALVE_NS + SETTING_NS), turn
             )

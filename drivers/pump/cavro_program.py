@@ -6,9 +6,9 @@ checks have to be wrong before too much is given. Pure.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
-from device.core.device_spec import PumpSpec
+from device.core.device_spec import HardLimits, PumpSpec
 from device.core.faults import Fault
 from device.core.magazine import PhaseMove, PumpProgram, Purpose
 from device.core.profile import Phase
@@ -20,6 +20,10 @@ TOP_SPEED_MOST: Final = 6000
 """The range of `V` (manual 733085-B)."""
 
 _PHASE_ORDER: Final = {phase: order for order, phase in enumerate(Phase)}
+
+
+SUCK_BACK_NL_MOST: Final = Nanolitres(10_000)
+"""More than any tube of 15 cm needs; above it a program is a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,16 @@ class PumpCeiling:
     program_nl_most: Nanolitres
     prime_nl_most: Nanolitres
     suck_back_nl_most: Nanolitres
+
+    @classmethod
+    def of(cls, limits: HardLimits) -> Self:
+        """Return the console's hard limits as the driver holds every program to them, independent of the planner."""
+        return cls(
+            shot_nl_most=limits.shot_nl,
+            program_nl_most=Nanolitres(limits.shot_nl * limits.magazine_shots),
+            prime_nl_most=limits.prime_nl,
+            suck_back_nl_most=SUCK_BACK_NL_MOST,
+        )
 
     def in_increments(self, program: PumpProgram, spec: PumpSpec) -> "_Bounds":
         """Return the bounds for `program`, by its syringe's calibration, rounded toward less fluid."""

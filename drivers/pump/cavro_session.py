@@ -93,7 +93,7 @@ class CavroSession:
         self._byte_ns = -(-_BITS_PER_BYTE * 1_000_000_000 // baud)
         self._reader = answer_reader()
         self._state = _State.IDLE
-        self._request: Request | None = None
+        self._request = STATUS  # the running exchange's, or the last one's
         self._sequence = 0
         self._tries = 0
         self._asked = 0
@@ -130,7 +130,7 @@ class CavroSession:
         """Give up the running exchange, if there is one: its answer may still come."""
         if self._state is not _State.IDLE:
             self._in_doubt = self._abandoned = True
-            self._end()
+            self._state = _State.IDLE
 
     def bytes_received(self, data: bytes, now_ns: int) -> Step:
         """Take bytes from the line."""
@@ -140,8 +140,8 @@ class CavroSession:
         for answer in self._reader.feed(data):
             if self._state is _State.ASKING and fits(Kind.IDENTITY, answer):
                 self._in_doubt = self._abandoned = False
-                return self._send_request(self._running(), now_ns)
-            if self._state is _State.WAITING and fits(self._running().kind, answer):
+                return self._send_request(self._request, now_ns)
+            if self._state is _State.WAITING and fits(self._request.kind, answer):
                 return self._completed(answer)
         return self._waiting()
 
@@ -152,7 +152,7 @@ class CavroSession:
         if self._state is _State.DRAINING:
             return self._drained(now_ns)
         self._in_doubt = True
-        request = self._running()
+        request = self._request
         if self._state is _State.ASKING:
             return self._drain(now_ns, now_ns) if self._asked < TRIES_MOST else self._failed("&")
         if self._tries >= TRIES_MOST:
@@ -164,27 +164,18 @@ class CavroSession:
             return self._send_request(request, now_ns)
         return self._drain(now_ns, now_ns)
 
-    def _running(self) -> Request:
-        if self._request is None:
-            raise SessionMisuse("no exchange runs")
-        return self._request
-
-    def _end(self) -> None:
-        self._state = _State.IDLE
-        self._request = None
-
     def _waiting(self) -> Step:
         return Step() if self._state is _State.IDLE else Step(deadline_ns=self._deadline_ns)
 
     def _completed(self, answer: Answer) -> Step:
-        if self._running().kind is Kind.STATUS:
+        if self._request.kind is Kind.STATUS:
             self._status_seen = True
-        self._end()
+        self._state = _State.IDLE
         return Step(answer=answer)
 
     def _failed(self, text: str) -> Step:
         shown = text if len(text) <= 16 else f"{text[:16]}..."
-        self._end()
+        self._state = _State.IDLE
         return Step(failure=f"no answer to {shown} after {TRIES_MOST} tries")
 
     def _drain(self, quiet_from_ns: int, now_ns: int) -> Step:
@@ -199,7 +190,7 @@ class CavroSession:
 
     def _drained(self, now_ns: int) -> Step:
         self._reader.clear()
-        request = self._running()
+        request = self._request
         if request.kind is Kind.STOP:
             return self._send_request(request, now_ns)
         self._asked += 1

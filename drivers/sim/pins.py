@@ -91,12 +91,9 @@ class SimPin(Pin):  # type: ignore[misc]  # gpiozero ships no types
         if not self._output:
             raise PinIsInput(f"cannot set state of pin {self!r}: it is an input")
         now_ns = self._now_ns()
-        if self._on_edge is None:
-            self._world.drive(self._line, value != 0, pid=self._pid, now_ns=now_ns)
-            return
-        before = self._world.level(self._line)
-        self._world.drive(self._line, value != 0, pid=self._pid, now_ns=now_ns)
-        self._tell(before=before)
+        level = value != 0
+        if self._world.drive(self._line, level, pid=self._pid, now_ns=now_ns) and self._on_edge is not None:
+            self._on_edge(self._line, level, now_ns)
 
     # Straight to the methods: gpiozero's own property goes through two more calls, at every step edge.
     state = property(_get_state, _set_state)

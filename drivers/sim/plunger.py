@@ -5,11 +5,14 @@ closed formula, so that a planner's formula is checked by something that does no
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 STEP_NS: Final = 100_000
 HALF_INCREMENT: Final = 10_000_000
 """Plunger units per half-increment: a speed of 0.001 half-increment/s covers one unit in one step of 100 us."""
+TRAJECTORIES_KEPT: Final = 1024
+"""The moves of a session are few and come again and again."""
 _MILLI: Final = 1000
 _SLOPE_MILLI_PER_STEP: Final = 250
 """Change of speed in one step for L = 1: 2500 half-increments/s2 for 100 us, in 0.001 half-increments/s."""
@@ -25,43 +28,53 @@ class Speeds:
     slope: int
 
 
+@lru_cache(maxsize=TRAJECTORIES_KEPT)
+def _trajectory(whole: int, start: int, top: int, cutoff: int, slope: int) -> tuple[int, ...]:
+    """Return how far the plunger has come after each step of 100 us, in plunger units; the last is `whole`."""
+    change = slope * _SLOPE_MILLI_PER_STEP
+    top_speed, cutoff_speed = top * _MILLI, min(cutoff, top) * _MILLI
+    speed = min(start, top) * _MILLI
+    ways: list[int] = []
+    way = 0
+    while way < whole:
+        remaining = whole - way
+        # v2 - c2 = 2 a s, with a = L * 2500, v in thousandths and s in plunger units.
+        braking_way = (speed**2 - cutoff_speed**2) * 5 // (slope * 2500)
+        if speed > cutoff_speed and remaining - speed <= braking_way:
+            speed = max(cutoff_speed, speed - change)
+        elif speed < top_speed:
+            speed = min(top_speed, speed + change)
+        way += speed
+        ways.append(min(way, whole))
+    return tuple(ways)
+
+
 class PlungerMove:
     """A move of `increments` (0 or more) that begins at `began_ns`; one increment is `unit` plunger units."""
 
     def __init__(self, increments: int, *, unit: int, speeds: Speeds, began_ns: int) -> None:
         self._unit = unit
-        self._whole = increments * unit
-        self._way = 0
-        self._top = speeds.top * _MILLI
-        self._cutoff = min(speeds.cutoff, speeds.top) * _MILLI
-        self._speed = min(speeds.start, speeds.top) * _MILLI
-        self._slope = speeds.slope
-        self._now_ns = began_ns
+        self._ways = _trajectory(increments * unit, speeds.start, speeds.top, speeds.cutoff, speeds.slope)
+        self._steps = 0
+        self._began_ns = began_ns
 
     @property
     def done(self) -> bool:
         """Whether the plunger has arrived."""
-        return self._way >= self._whole
+        return self._steps >= len(self._ways)
+
+    @property
+    def ends_ns(self) -> int:
+        """When the plunger arrives."""
+        return self._began_ns + len(self._ways) * STEP_NS
 
     @property
     def now_ns(self) -> int:
         """Until when the move has been followed; at the end, when it arrived."""
-        return self._now_ns
+        return self._began_ns + self._steps * STEP_NS
 
     def travelled(self, until_ns: int) -> int:
         """Follow the move until `until_ns` and return the whole increments covered since it began."""
-        while not self.done and self._now_ns + STEP_NS <= until_ns:
-            self._step()
-        return min(self._way, self._whole) // self._unit
-
-    def _step(self) -> None:
-        remaining = self._whole - self._way
-        change = self._slope * _SLOPE_MILLI_PER_STEP
-        # v2 - c2 = 2 a s, with a = L * 2500, v in thousandths and s in plunger units.
-        braking_way = (self._speed**2 - self._cutoff**2) * 5 // (self._slope * 2500)
-        if self._speed > self._cutoff and remaining - self._speed <= braking_way:
-            self._speed = max(self._cutoff, self._speed - change)
-        elif self._speed < self._top:
-            self._speed = min(self._top, self._speed + change)
-        self._way += self._speed
-        self._now_ns += STEP_NS
+        steps = (until_ns - self._began_ns) // STEP_NS
+        self._steps = max(self._steps, min(steps, len(self._ways)))
+        return self._ways[self._steps - 1] // self._unit if self._steps else 0

@@ -24,9 +24,9 @@ from drivers.sim.pump_commands import (
     RefusedString,
     parse_string,
 )
-from drivers.sim.pump_mechanics import STROKES, PumpMechanics, Surroundings, Troubles, Valve
+from drivers.sim.pump_mechanics import MOVING_LOOK_NS, STROKES, Fluid, PumpMechanics, Surroundings, Troubles, Valve
 
-__all__ = ["IDENTITY", "STROKES", "Dialect", "PumpFirmware", "Surroundings", "Troubles", "Valve"]
+__all__ = ["IDENTITY", "STROKES", "Dialect", "Fluid", "PumpFirmware", "Surroundings", "Troubles", "Valve"]
 
 IDENTITY: Final = "mesogun simulated XCalibur"
 TURN_ROUND_NS: Final = 2_000_000
@@ -43,7 +43,10 @@ class Dialect(Enum):
 class PumpFirmware:
     """One pump at `address` (1..15), just switched on: not initialised, valve unknown, plunger at `position` (N0).
 
-    `operand_error_at_once` False: a bad operand is acknowledged without error and shows at the next `Q`.
+    `operand_error_at_once` False: a bad operand is acknowledged without error and shows at the next `Q`. `fluid`: the
+    path that `surroundings` carry behind the needle's side of the valve; None where they are rigid. `told_of_gates`:
+    `advance` is called soon after a gate moved, so that a pump that is halted at a closed one has no event of its own.
+    `look_ns`: how often a running move is followed; its fluid goes where the needle is then.
     """
 
     def __init__(
@@ -55,13 +58,26 @@ class PumpFirmware:
         position: int = 0,
         troubles: Troubles | None = None,
         operand_error_at_once: bool = True,
+        fluid: Fluid | None = None,
+        told_of_gates: bool = False,
+        look_ns: int = MOVING_LOOK_NS,
     ) -> None:
         self._surroundings = surroundings
+        self._told_of_gates = told_of_gates
+        self._look_ns = look_ns
         self._dialects = frozenset(dialects)
         self._address = address
         self._operand_error_at_once = operand_error_at_once
         self._answers: deque[tuple[int, bytes]] = deque(maxlen=ANSWERS_MOST)
-        self._mechanics = PumpMechanics(surroundings, troubles or Troubles(), position=position)
+        self._fluid = fluid
+        self._mechanics = PumpMechanics(
+            surroundings,
+            troubles or Troubles(),
+            position=position,
+            fluid=fluid,
+            told_of_gates=told_of_gates,
+            look_ns=look_ns,
+        )
         self._oem = command_reader()
         self._dt = dt_command_reader()
         self._oem_only = Dialect.DT not in self._dialects
@@ -76,6 +92,11 @@ class PumpFirmware:
     def valve(self) -> Valve:
         """Where the valve really is."""
         return self._mechanics.valve
+
+    @property
+    def error(self) -> int:
+        """The error of the next answer."""
+        return self._mechanics.error
 
     @property
     def busy(self) -> bool:
@@ -95,7 +116,14 @@ class PumpFirmware:
         """Switch off and on: all is forgotten but where the plunger is."""
         before = self._mechanics
         before.run_until(now_ns)
-        self._mechanics = PumpMechanics(self._surroundings, before.troubles, position=before.coarse_position)
+        self._mechanics = PumpMechanics(
+            self._surroundings,
+            before.troubles,
+            position=before.coarse_position,
+            fluid=self._fluid,
+            told_of_gates=self._told_of_gates,
+            look_ns=self._look_ns,
+        )
         self._oem.clear()
         self._dt.clear()
         self._oem_only = Dialect.DT not in self._dialects

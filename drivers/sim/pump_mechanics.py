@@ -26,10 +26,11 @@ INITIALISING_TOP_SPEED: Final = 2000
 LOOPS_MOST: Final = 10
 POWER_ON_SPEEDS: Final = Speeds(start=900, top=1400, cutoff=900, slope=14)
 INVALID_SEQUENCE: Final = 4
+INITIALISING_FAILED: Final = 1
 NOT_INITIALISED: Final = 7
 OVERLOAD: Final = 9
 NOT_ALLOWED: Final = 11
-NEED_HOMING: Final = frozenset({1, NOT_INITIALISED, OVERLOAD, 10})
+NEED_HOMING: Final = frozenset({INITIALISING_FAILED, NOT_INITIALISED, OVERLOAD, 10})
 """Errors that last until the plunger is initialised."""
 
 
@@ -44,6 +45,26 @@ class Surroundings(Protocol):
 
     def plunger_moved(self, from_position: int, to_position: int, *, needle_side: bool, now_ns: int) -> None:
         """Take note of a small plunger movement, in increments; decreasing dispenses."""
+
+
+class Fluid(Protocol):
+    """The fluid path behind the needle's side of the valve, where it is more than rigid (`fluid.FluidPath`).
+
+    It hears of the plunger's movements through the surroundings.
+    """
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether the pressure is more than the drive can push against."""
+
+    def use_scale(self, increments: int) -> None:
+        """Count positions in `increments` of the full stroke from now on."""
+
+    def flow_until(self, now_ns: int) -> None:
+        """Let fluid flow until `now_ns`."""
+
+    def next_event_ns(self, now_ns: int) -> int | None:
+        """Return when `flow_until` should be called next; None: the fluid is at rest."""
 
 
 @dataclass(slots=True)
@@ -103,7 +124,19 @@ class _Travel:
 class PumpMechanics:
     """One pump just switched on: not initialised, valve unknown, plunger at `position` in coarse increments."""
 
-    def __init__(self, surroundings: Surroundings, troubles: Troubles, *, position: int) -> None:
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        troubles: Troubles,
+        *,
+        position: int,
+        fluid: Fluid | None = None,
+        told_of_gates: bool = False,
+        look_ns: int = MOVING_LOOK_NS,
+    ) -> None:
+        self._told_of_gates = told_of_gates
+        self._look_ns = look_ns
+        self._grain_ns = max(GRAIN_NS, look_ns)
         self.troubles = troubles
         self.position = position
         self.commanded = position
@@ -112,6 +145,9 @@ class PumpMechanics:
         self.lasting_error = NOT_INITIALISED
         self.passing_error = 0
         self._surroundings = surroundings
+        self._fluid = fluid
+        if fluid is not None:
+            fluid.use_scale(self.stroke)
         self._speeds = POWER_ON_SPEEDS
         self._buffer = _Buffer()
         self._travel: _Travel | None = None
@@ -146,12 +182,20 @@ class PumpMechanics:
 
     def next_event_ns(self, now_ns: int) -> int | None:
         """Return when `run_until` should be called next; None: nothing is under way."""
+        own_ns = self._next_own_event_ns(now_ns)
+        fluid_ns = None if self._fluid is None else self._fluid.next_event_ns(now_ns)
+        if own_ns is None or fluid_ns is None:
+            return fluid_ns if own_ns is None else own_ns
+        return min(own_ns, fluid_ns)
+
+    def _next_own_event_ns(self, now_ns: int) -> int | None:
         if self._travel is not None:
-            return now_ns + MOVING_LOOK_NS
+            return min(now_ns + self._look_ns, max(now_ns + 1, self._travel.move.ends_ns))
         if self._wait_until_ns is not None:
             return self._wait_until_ns
         if self._halt is not None:
-            return now_ns + GATE_LOOK_NS
+            asleep = self._told_of_gates and self._halt and not self._surroundings.gate_low(self._halt)
+            return None if asleep else now_ns + GATE_LOOK_NS
         return self._clock_ns + INSTRUCTION_NS if self._buffer.running else None
 
     def take(self, string: CommandString, now_ns: int) -> None:
@@ -178,11 +222,16 @@ class PumpMechanics:
 
     def run_until(self, now_ns: int) -> None:
         """Let time pass until `now_ns`."""
+        self._run_program_until(now_ns)
+        if self._fluid is not None:
+            self._fluid.flow_until(now_ns)
+
+    def _run_program_until(self, now_ns: int) -> None:
         while self._clock_ns < now_ns:  # every turn moves the clock on, or ends
             if not self._buffer.running:
                 self._clock_ns = now_ns
             elif self._travel is not None:
-                self._travel_on(self._travel, min(now_ns, self._clock_ns + GRAIN_NS), now_ns)
+                self._travel_on(self._travel, min(now_ns, self._clock_ns + self._grain_ns), now_ns)
             elif self._wait_until_ns is not None:
                 self._clock_ns = min(now_ns, self._wait_until_ns)
                 if self._clock_ns >= self._wait_until_ns:
@@ -209,14 +258,20 @@ class PumpMechanics:
             self._surroundings.plunger_moved(
                 before, self.position, needle_side=self.valve is not Valve.VIAL, now_ns=min(until_ns, now_ns)
             )
+            stalled = stalled or self._is_held_up(away)
         self._clock_ns = travel.move.now_ns if travel.move.done else until_ns
         if stalled:
-            self._abort(OVERLOAD)
+            self._abort(INITIALISING_FAILED if travel.initialises else OVERLOAD)
         elif travel.move.done:
             self._travel = None
             if travel.initialises:
                 self.lasting_error = 0
                 self.commanded = self.position
+
+    def _is_held_up(self, away: int) -> bool:
+        """Whether the plunger stalls against the pressure that it has just raised."""
+        dispensing = away < 0 and self.valve is Valve.NEEDLE
+        return dispensing and self._fluid is not None and self._fluid.overloaded
 
     def _abort(self, error: int) -> None:
         self._travel = None
@@ -274,8 +329,10 @@ class PumpMechanics:
                 self.position = self.position * STROKES[operand] // self.stroke
                 self.commanded = self.position
                 self.scale = operand
+                if self._fluid is not None:
+                    self._fluid.use_scale(self.stroke)
             case _:
-                pass  # K: the plunger here has no backlash to take up
+                pass  # K: the pump's own compensation; its host here turns the plunger itself
 
     def _move_to(self, target: int) -> None:
         if not 0 <= target <= self.stroke:

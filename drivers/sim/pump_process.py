@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Final
 
 from drivers.ports import LineMap
+from drivers.sim.fluid import FLUID_30G, FLUID_32G, FluidSpec
 from drivers.sim.pump_firmware import Dialect, PumpFirmware, Troubles
 from drivers.sim.pump_line import PumpOnLine
 from drivers.sim.world import World, WorldError
@@ -47,6 +48,7 @@ _CONSOLE_LINES: Final = LineMap(
     light=12,
     buzzer=16,
 )
+_FLUIDS: Final[dict[str, FluidSpec | None]] = {"rigid": None, "30g": FLUID_30G, "32g": FLUID_32G}
 _STEPS_PER_MM: Final = 100
 _CLEARANCE_STEPS: Final = 100
 
@@ -161,12 +163,14 @@ def run_sim_pump(
     link: Path | None = None,
     world: Path | None = None,
     linger_s: float | None = None,
+    fluid: FluidSpec | None = None,
 ) -> None:
     """Run a pump until SIGTERM or SIGINT, or until nobody has had the pty open for `linger_s`.
 
     Prints the pty's name as the first line on stdout; `link` becomes a symbolic link to it while the pump runs.
     `world` is attached; None: a world of its own, at rest, whose gates nobody opens. `position`: the plunger's, in
-    coarse increments. Call it in a process's main thread. Raises SimPumpError and WorldError with one line.
+    coarse increments. `fluid` None: serum leaves the needle with the plunger. Call it in a process's main thread.
+    Raises SimPumpError and WorldError with one line.
     """
     with ExitStack() as stack:
         if world is None:
@@ -181,7 +185,8 @@ def run_sim_pump(
         stack.callback(pty.close)
         if link is not None:
             stack.enter_context(_linked(link, pty.name))
-        firmware = PumpFirmware(surroundings, dialects=dialects, address=address, position=position)
+        path = None if fluid is None else surroundings.carry_fluid(fluid, position=position)
+        firmware = PumpFirmware(surroundings, dialects=dialects, address=address, position=position, fluid=path)
         keeper = LineKeeper(surroundings)
         stack.callback(keeper.close)
         print(pty.name, flush=True)
@@ -319,6 +324,7 @@ def _run_from_command_line(arguments: Sequence[str]) -> None:
     parser.add_argument("--world", type=Path)
     parser.add_argument("--linger", type=float, help="end after the port was closed for so many seconds")
     parser.add_argument("--dialect", choices=["both", *(dialect.value for dialect in Dialect)], default="both")
+    parser.add_argument("--fluid", choices=list(_FLUIDS), default="rigid", help="what lies behind the pump (1 mL)")
     options = parser.parse_args(arguments)
     dialects = tuple(Dialect) if options.dialect == "both" else (Dialect(options.dialect),)
     try:
@@ -330,6 +336,7 @@ def _run_from_command_line(arguments: Sequence[str]) -> None:
             link=options.link,
             world=options.world,
             linger_s=options.linger,
+            fluid=_FLUIDS[options.fluid],
         )
     except (SimPumpError, WorldError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")

@@ -21,6 +21,7 @@ from device.service.sim_console import SimConsoleError
 from device.settings import ConfigurationError
 from drivers.ports import DriverError
 from drivers.sim.world import WorldError
+from tests.bench.dose_truth import dose_truth
 from tests.bench.effort import FULL, QUICK, Effort
 from tests.bench.figures import Findings
 from tests.bench.footprint import footprint
@@ -41,6 +42,7 @@ BENCHMARKS: Final[dict[str, Callable[[Effort], Findings]]] = {
     "journal-commit": journal_commit,
     "planning": planning,
     "pump-line": pump_line,
+    "dose-truth": dose_truth,
     "footprint": footprint,
     "shot-rate": shot_rate,
 }

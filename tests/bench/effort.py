@@ -21,6 +21,7 @@ class Effort:
     program_loads: int
     starts: int
     shots: int
+    dose_shots: int
 
 
 QUICK: Final = Effort(
@@ -34,6 +35,7 @@ QUICK: Final = Effort(
     program_loads=10,
     starts=2,
     shots=20,
+    dose_shots=5,
 )
 FULL: Final = Effort(
     strokes=100,
@@ -46,4 +48,5 @@ FULL: Final = Effort(
     program_loads=50,
     starts=5,
     shots=60,
+    dose_shots=25,
 )

@@ -16,6 +16,7 @@ class Unit(Enum):
     NANOSECONDS = "ns"
     BYTES = "bytes"
     MILLISHOTS_PER_MINUTE = "shots per 1000 min"
+    PPM = "ppm"
 
 
 LEAST_FOR_P99: Final = 100
@@ -119,6 +120,8 @@ def written(value: int, unit: Unit) -> str:
         return f"{value / 2**20:.1f} MiB"
     if unit is Unit.MILLISHOTS_PER_MINUTE:
         return f"{value / 1000:.1f} /min"
+    if unit is Unit.PPM:
+        return f"{value / 10_000:.2f} %"
     for divisor, name in ((1, "ns"), (1_000, "us"), (1_000_000, "ms")):
         if abs(value) < 10_000 * divisor:
             return f"{value} ns" if divisor == 1 else f"{value / divisor:.1f} {name}"

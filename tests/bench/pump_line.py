@@ -12,12 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from device.controller.app import pump_ceiling
 from device.core.magazine import PumpProgram
 from device.core.units import NS_PER_S, Increments
 from device.service.sim_console import sim_paths
 from device.settings import Configuration
-from drivers.pump.cavro import CavroPump
+from drivers.pump.cavro import CavroPump, PumpCeiling
 from drivers.pump.serial_line import Lost, Received, SerialLine
 from tests.bench.effort import Effort
 from tests.bench.figures import Findings, Row, row
@@ -77,7 +76,7 @@ async def _measure(configuration: Configuration, port: str, effort: Effort) -> F
         line,
         address=configuration.serial.address,
         spec=configuration.device.pump,
-        ceiling=pump_ceiling(configuration),
+        ceiling=PumpCeiling.of(configuration.device.limits),
     )
 
     async def unload() -> None:

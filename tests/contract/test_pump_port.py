@@ -390,11 +390,25 @@ def test_a_refill_draws_from_the_vial_only_and_approaches_from_above() -> None:
     run_virtual(main())
 
 
-@pytest.mark.parametrize(("target", "overshoot"), [(24_000, 1), (-1, 5), (100, -1)])
-def test_a_refill_beyond_the_stroke_sends_nothing(target: int, overshoot: int) -> None:
+def test_a_refill_with_a_suck_back_owed_comes_to_its_end_from_below_by_as_much() -> None:
     async def main() -> None:
         rig = await ready_rig()
-        call = rig.pump.refill(Increments(target), overshoot=Increments(overshoot))
+        assert await rig.pump.refill(Increments(14_000), overshoot=Increments(200), owed=Increments(46)) == 14_000
+        places = [after for _, after, _, _ in rig.bench.movements]
+        assert max(places) == 13_954 + 200
+        assert min(places[places.index(max(places)) :]) == 13_954
+        assert rig.bench.needle_travel == 0
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("target", "overshoot", "owed"), [(24_000, 1, 0), (-1, 5, 0), (100, -1, 0), (100, 1, 101), (100, 1, -1)]
+)
+def test_a_refill_beyond_the_stroke_sends_nothing(target: int, overshoot: int, owed: int) -> None:
+    async def main() -> None:
+        rig = await ready_rig()
+        call = rig.pump.refill(Increments(target), overshoot=Increments(overshoot), owed=Increments(owed))
         assert await fault_of(call) is Fault.PUMP_CEILING
         assert rig.line.sent == []
 

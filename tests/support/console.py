@@ -100,7 +100,7 @@ class Bench:
     """One pin factory; `move` sets an input from outside, `edges` are the output levels written, in order."""
 
     factory: Factory
-    move: Callable[[int, bool], None]
+    move: Callable[[int, bool], object]
     level: Callable[[int], bool]
     edges: list[tuple[int, bool]]
 

@@ -135,7 +135,7 @@ TYPICAL: dict[type[Event], Event] = {
     Started: Started(),
     PumpProbed: PumpProbed(Increments(0)),
     PumpLoaded: PumpLoaded(1),
-    PositionRead: PositionRead(Increments(FILLED - 480 + 24)),
+    PositionRead: PositionRead(Increments(FILLED - 480 + 46)),
     RefillDone: RefillDone(FILLED),
     PlungerAtTop: PlungerAtTop(Increments(0)),
     FaultOccurred: FaultOccurred(Fault.PUMP_SILENT, "no answer"),

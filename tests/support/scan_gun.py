@@ -58,6 +58,7 @@ class Gun:
     trigger: bool = False
     trigger_b: bool | None = None
     stop: bool = False
+    stop_b: bool | None = None
     contact: bool = True
     linked: bool = True
     permit_fresh: bool = True
@@ -88,8 +89,9 @@ class Gun:
             self._load(order.magazine)
         self._pump()
         trigger_b = self.trigger if self.trigger_b is None else self.trigger_b
+        stop_b = self.stop if self.stop_b is None else self.stop_b
         phase = self.phase if self.line_stuck is None else self.line_stuck
-        levels = (self.trigger, trigger_b, self.stop, self.stop, self._at_home(), self.contact, phase)
+        levels = (self.trigger, trigger_b, self.stop, stop_b, self._at_home(), self.contact, phase)
         result = self._result(inputs_of(levels), order)
         # A reading of its own is looked at anew: the shorter way of a plain step must come to the same.
         assert remembered(result) == remembered(self._result(Inputs(*levels), order))
@@ -119,6 +121,7 @@ class Gun:
             assert self.permit_fresh
             assert self.linked
             assert not self.stop
+            assert not self.stop_b
             assert outputs.enable
         if outputs.step:
             assert outputs.enable

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from device.core.faults import Fault
 from device.core.magazine import PhaseMove, PumpProgram, Purpose
 from device.core.profile import Phase
-from device.core.units import Increments
+from device.core.units import HalfIncrementsPerSecond, Increments, Nanolitres
 from drivers.ports import DriverError
 from drivers.pump.cavro import check_ceiling, longest_move_ns, program_length, program_text
+from drivers.pump.cavro_program import PumpCeiling
 from drivers.sim.pump_commands import parse_string
+from tests.support.core import LIMITS
 from tests.support.pump import CEILING, FILLED, SPEC, STROKE_NL, move, shot_program
 
 
@@ -91,8 +93,76 @@ def test_splitting_a_shot_over_phases_does_not_raise_its_most() -> None:
 
 
 def test_a_program_has_a_most_of_its_own() -> None:
-    moves = tuple(move(Phase.DWELL, FILLED - 1100 * shot) for shot in range(1, 7))
-    assert "the program gives 6600" in refusal(program(*moves))
+    moves = tuple(move(Phase.DWELL, FILLED - 1000 * shot) for shot in range(1, 7))
+    most = (*moves[:5], move(Phase.DWELL, FILLED - 6048))
+    check_ceiling(program(*most), spec=SPEC, ceiling=CEILING)
+    beyond = (*moves[:5], move(Phase.DWELL, FILLED - 6049))
+    assert "the program gives 6049 increments; the most is 6048" in refusal(program(*beyond))
+
+
+def test_a_prime_has_a_most_of_its_own() -> None:
+    # 100 uL are 2400 increments: more than a shot may give, and the suck-back to be repaid.
+    def prime(target: int) -> PumpProgram:
+        return replace(program(move(Phase.ENTRY, target)), purpose=Purpose.PRIME)
+
+    check_ceiling(prime(FILLED - 2448), spec=SPEC, ceiling=CEILING)
+    assert "brings its shot to 2449 increments; the most is 2448" in refusal(prime(FILLED - 2449))
+    assert "brings its shot to 2400 increments; the most is 1248" in refusal(program(move(Phase.ENTRY, FILLED - 2400)))
+
+
+def test_bounds_in_volume_become_increments_of_the_syringe_rounded_toward_less_fluid() -> None:
+    # 50 uL of a syringe of 1000.001 uL are 1199.999 increments, and 2 uL 47.99995.
+    def shot(target: int) -> PumpProgram:
+        return replace(program(move(Phase.DWELL, target)), stroke_nl=Nanolitres(1_000_001))
+
+    check_ceiling(shot(FILLED - 1199 - 47), spec=SPEC, ceiling=CEILING)
+    assert "the most is 1246" in refusal(shot(FILLED - 1199 - 48))
+
+
+@pytest.mark.parametrize("stroke_nl", [0, -1])
+def test_a_syringe_without_a_volume_is_refused(stroke_nl: int) -> None:
+    impossible = replace(shot_program(), stroke_nl=Nanolitres(stroke_nl))
+    assert refusal(impossible) == f"the syringe's stroke is {stroke_nl} nl"
+
+
+def test_every_move_may_reach_the_bounds_of_place_speed_and_suck_back() -> None:
+    full = SPEC.stroke_increments
+    check_ceiling(program(move(Phase.DWELL, full, 5), start=full), spec=SPEC, ceiling=CEILING)
+    check_ceiling(program(move(Phase.DWELL, 0, 5800), start=1000), spec=SPEC, ceiling=CEILING)
+    there_and_back = (move(Phase.DWELL, 11_900), move(Phase.SUCK_BACK, 11_948))
+    check_ceiling(program(*there_and_back), spec=SPEC, ceiling=CEILING)
+    nothing_drawn = (move(Phase.DWELL, 11_900), move(Phase.SUCK_BACK, 11_900))
+    check_ceiling(program(*nothing_drawn), spec=SPEC, ceiling=CEILING)
+
+
+@pytest.mark.parametrize(("fastest", "most"), [(5_800, 5_800), (7_000, 6_000)])
+def test_no_move_is_faster_than_the_console_and_the_pump_allow(fastest: int, most: int) -> None:
+    spec = replace(SPEC, fastest_speed=HalfIncrementsPerSecond(fastest))
+    check_ceiling(program(move(Phase.DWELL, 11_900, most)), spec=spec, ceiling=CEILING)
+    with pytest.raises(DriverError, match=f"top speed {most + 1}"):
+        check_ceiling(program(move(Phase.DWELL, 11_900, most + 1)), spec=spec, ceiling=CEILING)
+
+
+def test_a_suck_back_is_bounded_above_the_lowest_place_of_the_program() -> None:
+    there_and_back = (move(Phase.DWELL, 11_900), move(Phase.SUCK_BACK, 11_930))
+    again = (*there_and_back, move(Phase.DWELL, 11_920), move(Phase.SUCK_BACK, 11_949))
+    assert "move 4, a suck-back, goes from 11920 to 11949; the most above 11900 is 48" in refusal(program(*again))
+
+
+def test_a_repaid_suck_back_is_no_part_of_what_the_second_shot_gives() -> None:
+    first, back = move(Phase.DWELL, 11_000), move(Phase.SUCK_BACK, 11_048)
+    moves = (first, back, move(Phase.ENTRY, 10_400), move(Phase.DWELL, 9_800))
+    check_ceiling(program(*moves), spec=SPEC, ceiling=CEILING)
+    assert "move 4 brings its shot to 1201" in refusal(program(*moves[:3], move(Phase.DWELL, 9_799)))
+
+
+def test_the_ceiling_of_a_console_is_made_of_its_hard_limits() -> None:
+    assert PumpCeiling.of(LIMITS) == PumpCeiling(
+        shot_nl_most=Nanolitres(100_000),
+        program_nl_most=Nanolitres(800_000),
+        prime_nl_most=Nanolitres(300_000),
+        suck_back_nl_most=Nanolitres(10_000),
+    )
 
 
 @pytest.mark.parametrize(

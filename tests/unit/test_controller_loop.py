@@ -7,12 +7,12 @@ and write down in `Bench.done` what was asked of them, in one order.
 import asyncio
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
 
-from device.controller.journal import APPEND_RECORDS_MAX, JournalWriteError
+from device.controller.journal import APPEND_RECORDS_MAX, Journal, JournalWriteError
+from device.controller.journal_writer import JournalWriter
 from device.controller.loop import LIGHTS, PUMP_WITHOUT_POSITION, QUEUE_EVENTS, ControllerLoop
 from device.core.console import Console, State
 from device.core.events import (
@@ -25,8 +25,10 @@ from device.core.events import (
     Started,
 )
 from device.core.faults import Fault
+from device.core.journal_chain import Entry
 from device.core.magazine import PumpProgram
 from device.core.realtime_messages import (
+    EndReason,
     Halt,
     Homed,
     Order,
@@ -45,10 +47,11 @@ from device.core.records import (
     Record,
 )
 from device.core.units import Increments
-from drivers.ports import DriverError, GateLevels, Light, PumpStatus, Sound
+from drivers.ports import NOTHING_OWED, DriverError, GateLevels, Light, PumpStatus, Sound
 from tests.support.machine import (
     ARM,
     ARMED,
+    CONTACT_LOST,
     DISARM,
     FILLED,
     FIRING,
@@ -62,7 +65,7 @@ from tests.support.machine import (
     magazine_ended,
 )
 
-GIVEN = PositionRead(Increments(FILLED - 456))
+GIVEN = PositionRead(Increments(FILLED - 434))
 BUSY, EARLY, LIFTED = (
     PressIgnored(reason) for reason in (PressRefusal.BUSY, PressRefusal.TOO_EARLY, PressRefusal.NO_CONTACT)
 )
@@ -96,7 +99,7 @@ class Bench:
         self._call(type(order).__name__)
         self.orders.append(order)
 
-    def append(self, records: Sequence[Record]) -> None:
+    async def append(self, records: Sequence[Record]) -> None:
         self._call("append")
         self.appends.append(tuple(records))
         if self.full:
@@ -131,7 +134,7 @@ class Bench:
     async def terminate(self) -> None:
         self._call("terminate")
 
-    async def refill(self, target: Increments, *, overshoot: Increments) -> Increments:
+    async def refill(self, target: Increments, *, overshoot: Increments, owed: Increments = NOTHING_OWED) -> Increments:
         return await self._until_cancelled("refill")
 
     async def home_plunger(self) -> Increments:
@@ -162,7 +165,7 @@ class Lamps:
         pass
 
 
-def loop_of(console: Console, bench: Bench, writer: ThreadPoolExecutor | None = None) -> ControllerLoop:
+def loop_of(console: Console, bench: Bench) -> ControllerLoop:
     def answered(request: Request, accepted: bool, reasons: tuple[str, ...]) -> None:
         bench.answers.append((request.number, accepted, reasons))
 
@@ -174,7 +177,6 @@ def loop_of(console: Console, bench: Bench, writer: ThreadPoolExecutor | None = 
         indicators=Lamps(bench),
         answered=answered,
         changed=bench.consoles.append,
-        writer=writer,
     )
 
 
@@ -257,25 +259,28 @@ def test_more_unwritten_records_than_an_append_takes_are_a_fault_that_no_clearin
 def test_the_loop_stays_free_while_the_disk_takes_its_time_and_the_load_waits_for_it() -> None:
     disk = threading.Event()
 
-    class SlowBench(Bench):
-        def append(self, records: Sequence[Record]) -> None:
+    class SlowJournal(Journal):
+        def append(self, records: Sequence[Record]) -> tuple[Entry, ...]:
             assert disk.wait(DEADLINE_S)
-            super().append(records)
+            bench.written += records
+            return ()
 
-    bench = SlowBench()
+    bench = Bench()
 
     async def run() -> None:
-        with ThreadPoolExecutor(max_workers=1) as writer:
-            loop = loop_of(SETTLING, bench, writer)
-            handling = asyncio.create_task(loop.handle(GIVEN))
-            await let_run()
-            # Here the loop goes on with other things, and the pump has nothing yet.
-            assert bench.done == []
-            disk.set()
-            await asyncio.wait_for(handling, DEADLINE_S)
+        writer = JournalWriter(SlowJournal.__new__(SlowJournal))
+        bench.append = writer.append  # type: ignore[method-assign]
+        loop = loop_of(SETTLING, bench)
+        handling = asyncio.create_task(loop.handle(GIVEN))
+        await let_run()
+        # Here the loop goes on with other things, and the pump has nothing yet.
+        assert bench.done == []
+        disk.set()
+        await asyncio.wait_for(handling, DEADLINE_S)
+        writer.close()
 
     asyncio.run(run())
-    assert bench.done == ["append", "load"]
+    assert bench.done == ["load"]
     assert any(isinstance(record, MagazineIntent) for record in bench.written)
 
 
@@ -404,6 +409,13 @@ def test_a_position_that_cannot_be_read_in_a_fault_is_an_unknown_one() -> None:
     # What may have been given stays open for the self-test to settle.
     assert console.ledger.open_intent is not None
     assert console.ledger.faults == (Fault.STOP_PRESSED,)
+
+
+def test_a_position_that_cannot_be_read_after_lost_contact_is_an_uncertain_dose() -> None:
+    bench = Bench(fails={"position": DriverError(Fault.PUMP_SILENT, "no answer")})
+    console = play(FIRING, bench, magazine_ended(EndReason.FAULT, opened=2, done=1), CONTACT_LOST)
+    assert console.ledger.open_intent is None
+    assert console.ledger.faults == (Fault.DOSE_UNCERTAIN,)
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,15 @@ def test_a_changed_bit_anywhere_is_refused_or_changes_no_record(sealed: bytes, d
             assert [entry.record() for entry in found] == [shot(number) for number in range(1, 31)]
 
 
+def test_a_damaged_schema_that_sqlite_quotes_in_words_that_are_no_text_is_refused(path: Path, sealed: bytes) -> None:
+    # The error that Python makes of such words is none of SQLite's, and once was taken for a mistake of the program.
+    damaged = sealed.replace(b"hash BLOB NOT NULL", b"hash BLO\xc2 NOT NULL")
+    assert damaged != sealed
+    path.write_bytes(damaged)
+
+    assert "damaged" in damage_of(path).what
+
+
 @pytest.mark.parametrize("kept", [1, 99, 100, 4096, 8192, -4096, -1])
 def test_a_truncated_file_is_refused(path: Path, sealed: bytes, kept: int) -> None:
     path.write_bytes(sealed[:kept])

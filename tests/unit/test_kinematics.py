@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from device.core.device_spec import PumpSpec
 from device.core.kinematics import NeedleTravel, plunger_move_ns
 from device.core.units import (
     NS_PER_S,
@@ -87,29 +88,38 @@ def integrated_ns(travel: int, *, start: float, top: float, cutoff: float, slope
     """Return the time of a plunger move by stepping the speed law through 4000 slices of its way."""
     slices = 4_000
     piece = travel / slices
-    seconds = 0.0
-    for number in range(slices):
-        done = (number + 0.5) * piece
+
+    def speed_at(done: float) -> float:
         speeding = (start**2 + 2 * slope * done) ** 0.5
         braking = (cutoff**2 + 2 * slope * (travel - done)) ** 0.5
-        seconds += piece / min(speeding, braking, top)
-    return seconds * 1e9
+        return float(min(speeding, braking, top))
+
+    # At a constant acceleration the mean speed of a slice is the mean of those at its ends.
+    speeds = [speed_at(number * piece) for number in range(slices + 1)]
+    return sum(2 * piece / (before + behind) for before, behind in pairwise(speeds)) * 1e9
 
 
 @st.composite
 def plunger_moves(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
     top = draw(st.integers(5, 6_000))
     start, cutoff = draw(st.integers(50, 1_000)), draw(st.integers(50, 2_700))
-    return draw(st.integers(1, 12_000)), top, start, cutoff, draw(st.integers(1, 20))
+    travel = draw(st.one_of(st.integers(1, 100), st.integers(1, 12_000)))
+    return travel, top, start, cutoff, draw(st.integers(1, 20))
+
+
+def pump_of(start: int, cutoff: int, slope: int) -> PumpSpec:
+    return replace(
+        PUMP, start_speed=HalfIncrementsPerSecond(start), cutoff_speed=HalfIncrementsPerSecond(cutoff), slope=slope
+    )
 
 
 @LAW
 @given(move=plunger_moves())
-def test_a_plunger_move_never_takes_longer_than_planned(move: tuple[int, int, int, int, int]) -> None:
+@example(move=(21, 4_000, 50, 461, 8))
+@example(move=(21, 4_000, 461, 50, 8))
+def test_a_plunger_move_never_takes_longer_than_planned_nor_much_shorter(move: tuple[int, int, int, int, int]) -> None:
     travel, top, start, cutoff, slope = move
-    pump = replace(
-        PUMP, start_speed=HalfIncrementsPerSecond(start), cutoff_speed=HalfIncrementsPerSecond(cutoff), slope=slope
-    )
+    pump = pump_of(start, cutoff, slope)
     planned = plunger_move_ns(Increments(travel), pump=pump, top_speed=HalfIncrementsPerSecond(top))
     scale = pump.stroke_increments // pump.stroke_half_increments
     true = integrated_ns(
@@ -119,8 +129,10 @@ def test_a_plunger_move_never_takes_longer_than_planned(move: tuple[int, int, in
         cutoff=min(cutoff, top) * scale,
         slope=slope * 2500 * scale,
     )
+    # Rounded to whole increments/s at the peak, and to a whole increment of cruising.
+    rounding = 2 * NS_PER_S // (slope * 2500 * scale) + NS_PER_S // (top * scale) + 2
     # The integration is good to a hundred-thousandth of the time.
-    assert true <= planned * (1 + 1e-5)
+    assert true * (1 - 1e-5) <= planned <= true * (1 + 1e-5) + rounding
 
 
 @pytest.mark.parametrize("slope", [1, 14, 20])
@@ -140,19 +152,28 @@ def test_a_plunger_move_too_short_for_its_top_speed_is_bounded_to_the_nanosecond
 
 
 @LAW
+@given(move=plunger_moves(), more=st.integers(1, 500))
+@example(move=(21, 4_000, 50, 461, 8), more=1)
+@example(move=(21, 4_000, 461, 50, 8), more=1)
+def test_a_longer_plunger_move_is_never_planned_shorter(move: tuple[int, int, int, int, int], more: int) -> None:
+    # A move too short for both ramps once was planned five times as long as the next longer one, so that the planner,
+    # which fits a phase's longest move, could not know that the others fit.
+    travel, top, start, cutoff, slope = move
+    pump = pump_of(start, cutoff, slope)
+    base = plunger_move_ns(Increments(travel), pump=pump, top_speed=HalfIncrementsPerSecond(top))
+    assert plunger_move_ns(Increments(travel + more), pump=pump, top_speed=HalfIncrementsPerSecond(top)) >= base
+
+
+@LAW
 @given(travel=st.integers(200, 12_000), top=st.integers(900, 6_000), more=st.integers(1, 500), slope=st.integers(1, 20))
-def test_a_longer_plunger_move_takes_longer_and_a_faster_one_no_longer(
-    travel: int, top: int, more: int, slope: int
-) -> None:
+def test_a_faster_plunger_move_takes_no_longer(travel: int, top: int, more: int, slope: int) -> None:
     pump = replace(PUMP, slope=slope)
     base = plunger_move_ns(Increments(travel), pump=pump, top_speed=HalfIncrementsPerSecond(top))
-    farther = plunger_move_ns(Increments(travel + more), pump=pump, top_speed=HalfIncrementsPerSecond(top))
     # Both results are rounded: to whole increments/s at the peak, and to a whole increment of cruising.
     slack = 2 * NS_PER_S // (slope * 10_000) + NS_PER_S // (4 * top) + 2
-    assert farther >= base - slack
-    if top + more <= 6_000:
-        faster = plunger_move_ns(Increments(travel), pump=pump, top_speed=HalfIncrementsPerSecond(top + more))
-        assert faster <= base + slack
+    assume(top + more <= 6_000)
+    faster = plunger_move_ns(Increments(travel), pump=pump, top_speed=HalfIncrementsPerSecond(top + more))
+    assert faster <= base + slack
 
 
 def test_a_slow_plunger_move_is_its_way_over_its_speed() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from device.core.booking import settled
 from device.core.console import Console, State
-from device.core.ledger import Ledger, apply, booked_nl, plunger_position
+from device.core.ledger import Ledger, SessionTotals, apply
 from device.core.realtime_messages import EndReason, ShotReport
 from device.core.records import (
     Booted,
@@ -133,11 +133,10 @@ def test_a_sessions_volume_is_the_sum_of_its_settled_injections(records: list[Re
     ledger = fold(*records)
     opened = [place for place, record in enumerate(records) if isinstance(record, SessionStarted)]
     if ledger.session is None:
-        assert booked_nl(ledger) == 0
         return
     mine = [record for record in records[opened[-1] :] if isinstance(record, MagazineSettled)]
     injected = [record for record in mine if record.purpose == "inject"]
-    assert booked_nl(ledger) == sum(record.given_nl for record in injected)
+    assert ledger.session.volume_nl == sum(record.given_nl for record in injected)
     assert ledger.session.shots == sum(record.shots for record in injected)
     assert ledger.session.increments == sum(record.given for record in injected)
     assert ledger.session.primed_nl == sum(record.given_nl for record in mine if record.purpose == "prime")
@@ -201,9 +200,62 @@ def test_a_plunger_found_nearer_to_the_needle_has_repaid_of_its_debt_what_it_wen
     assert found.low_water == position - max(owed, moved)
 
 
-def test_the_plungers_place_is_unknown_before_the_first_record_of_it() -> None:
-    assert plunger_position(Ledger()) is None
-    assert plunger_position(fold(PlungerHomed(position=0))) == 0
+def test_an_empty_journal_adds_up_to_nothing_and_knows_no_place_of_the_plunger() -> None:
+    nothing = Ledger()
+    assert (nothing.session, nothing.open_intent, nothing.content, nothing.position) == (None, None, None, None)
+    assert (nothing.low_water, nothing.carry, nothing.magazines, nothing.faults) == (0, 0, 0, ())
+    assert SessionTotals(STARTED) == SessionTotals(STARTED, 0, 0, 0, 0, 0)
+
+
+def test_a_plunger_that_never_was_anywhere_owes_nothing() -> None:
+    assert fold(Refilled(from_position=0, position=23_000, volume_nl=1)).low_water == 23_000
+    found = replace(Ledger(), position=500, low_water=500)
+    assert apply(found, PlungerFound(expected=500, position=600)).low_water == 600
+
+
+def test_a_session_lasts_from_its_start_to_its_end() -> None:
+    assert fold(STARTED).session == SessionTotals(STARTED)
+    assert fold(STARTED, magazine_settled(), ENDED).session is None
+    assert fold(STARTED, magazine_settled(), STARTED).session == SessionTotals(STARTED)
+
+
+def test_a_settled_magazine_leaves_place_debt_and_remainder_also_without_a_session() -> None:
+    ledger = fold(make_intent(), magazine_settled(position=9_000))
+    assert (ledger.open_intent, ledger.position, ledger.low_water, ledger.carry) == (None, 9_000, 8_976, 3)
+
+
+def test_a_sessions_totals_are_the_sums_of_its_magazines_and_its_primes_apart() -> None:
+    first, second = magazine_settled(shots=2, given=960, given_nl=40_000), magazine_settled(shots=3, given=1_441)
+    prime = magazine_settled(purpose="prime", given=1_200, given_nl=50_000)
+    totals = fold(STARTED, first, prime, second, prime).session
+    assert totals is not None
+    assert (totals.shots, totals.increments, totals.volume_nl, totals.primed_nl) == (5, 2_401, 60_000, 100_000)
+
+
+def test_a_low_water_above_the_expected_place_is_no_debt() -> None:
+    odd = replace(Ledger(), position=9_500, low_water=9_520)
+    assert apply(odd, PlungerFound(expected=9_500, position=9_600)).low_water == 9_600
+
+
+def test_content_is_whose_session_drew_it_until_the_plunger_is_homed() -> None:
+    draw = Refilled(from_position=0, position=23_000, volume_nl=1)
+    annas = fold(STARTED, draw, ENDED)
+    assert annas.content == STARTED
+    assert apply(annas, draw).content == STARTED
+    berts = replace(STARTED, session_id="s-2", patient="bert")
+    assert apply(apply(annas, berts), draw).content == berts
+    assert apply(annas, PlungerHomed(position=0)).content is None
+
+
+def test_a_latched_fault_is_kept_once_and_the_latest_stands_last() -> None:
+    ledger = fold(fault_raised(101), fault_raised(301), fault_raised(104, latched=False), fault_raised(101))
+    assert ledger.faults == (301, 101)
+    assert apply(ledger, FaultsCleared(codes=[301, 101], uid=0)).faults == ()
+
+
+@pytest.mark.parametrize(("first", "second"), [(7, 3), (3, 7)])
+def test_magazines_are_numbered_on_from_the_highest(first: int, second: int) -> None:
+    assert fold(make_intent(magazine_id=first), make_intent(magazine_id=second)).magazines == 7
 
 
 # --- shots against their magazine --------------------------------------------------------------------------------
@@ -253,7 +305,8 @@ def test_the_shots_of_a_magazine_book_exactly_what_the_session_grows_by(
     assert sum(shot.booked_nl for shot in shots) == closing.given_nl == grown
     assert all(shot.booked_nl == shot.entry_nl + shot.dwell_nl + shot.exit_nl for shot in shots)
     assert closing.shots == len(shots) >= reported
-    assert booked_nl(after.ledger) == syringe.volume_of(Increments(base + closing.given))
+    assert after.ledger.session is not None
+    assert after.ledger.session.volume_nl == syringe.volume_of(Increments(base + closing.given))
     assert after.ledger == reduce(apply, records, console.ledger)
 
 

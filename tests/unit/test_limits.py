@@ -74,6 +74,12 @@ def test_the_shot_limit_counts_the_increment_that_the_carried_remainder_may_add(
     assert profile_codes(make_profile(dose_nl=100_000)) == ["shot_volume"]
 
 
+@pytest.mark.parametrize(("shot_nl", "codes"), [(99_959, []), (99_958, ["shot_volume"])])
+def test_the_largest_shot_that_the_remainder_can_make_may_reach_the_shot_limit(shot_nl: int, codes: list[str]) -> None:
+    reasons = profile_refusals(make_profile(dose_nl=99_958), limits=make_limits(shot_nl=shot_nl), syringe=SYRINGE)
+    assert [reason.code for reason in reasons] == codes
+
+
 def test_every_reason_against_a_profile_is_told_at_once() -> None:
     hopeless = make_profile(dose_nl=4_000, depth_um=13_500, interval_ns=1)
     reasons = profile_refusals(hopeless, limits=make_limits(shot_nl=1_000), syringe=SYRINGE)
@@ -142,8 +148,10 @@ def test_the_mass_in_a_volume_is_rounded_up_by_less_than_a_microgram(volume: int
 
 def test_a_limit_per_kilogram_needs_the_weight_before_the_session_starts() -> None:
     serum = make_serum(make_ingredient(ug_per_ml=1, most_ug_per_kg=4_500), make_ingredient(ug_per_ml=1, most_ug=10))
-    assert [reason.code for reason in serum_refusals(serum, weight_g=None)] == ["weight"]
+    (reason,) = serum_refusals(serum, weight_g=None)
+    assert (reason.code, reason.message) == ("weight", "lidocaine in mix has a limit per kilogram: give --weight-kg")
     assert serum_refusals(serum, weight_g=60_000) == ()
+    assert serum_refusals(make_serum(make_ingredient(ug_per_ml=1, most_ug=10)), weight_g=None) == ()
 
 
 def test_every_reason_against_a_shot_is_told_at_once() -> None:
@@ -175,4 +183,37 @@ def test_an_allowed_shot_keeps_every_total(booked_nl: int, shots: int, dose_nl: 
 
 
 def test_volumes_are_told_in_microlitres_without_idle_zeros() -> None:
-    assert [ul(20_000), ul(20_500), ul(42), ul(0)] == ["20 uL", "20.5 uL", "0.042 uL", "0 uL"]
+    volumes = (20_000, 20_500, 42, 0, 1, 10_010)
+    assert [ul(volume) for volume in volumes] == ["20 uL", "20.5 uL", "0.042 uL", "0 uL", "0.001 uL", "10.01 uL"]
+
+
+def test_each_refusal_of_a_profile_names_the_key_the_value_and_the_bound() -> None:
+    hopeless = make_profile(dose_nl=4_000, depth_um=13_500, interval_ns=99 * MS)
+    reasons = profile_refusals(hopeless, limits=make_limits(shot_nl=1_000), syringe=SYRINGE)
+    assert [reason.message for reason in reasons] == [
+        "the shot of 4 uL may exceed limits.shot_ul 1 uL",
+        "the dose of 4 uL is under the smallest of syringe 1ml, 5 uL: raise dose_ul or take a smaller syringe",
+        "depth 13.5 mm exceeds limits.depth_mm 13.0",
+        "interval 99 ms is under limits.least_interval_ms 100",
+    ]
+
+
+def test_each_refusal_of_a_shot_names_what_was_given_and_the_bound() -> None:
+    reasons = shot_refusals(
+        profile=make_profile(session_volume_nl=3_000_000, session_shots=100),
+        limits=make_limits(session_nl=2_000_000, session_shots=90),
+        serum=make_serum(make_ingredient(ug_per_ml=10_000, most_ug=25_500)),
+        weight_g=None,
+        booked_nl=Nanolitres(2_990_500),
+        booked_shots=100,
+        total_nl=Nanolitres(3_010_500),
+        planned_shots=100,
+    )
+    assert [reason.message for reason in reasons] == [
+        "2990.5 uL given, the next shot would reach 3010.5 uL: limits.session_ml is 2000 uL",
+        "2990.5 uL given, the next shot would reach 3010.5 uL: session_volume_ml is 3000 uL",
+        "100 shots given: limits.session_shots is 90",
+        "100 shots given: session_shots is 100",
+        "all 100 planned points are treated: stop the session",
+        "lidocaine would reach 30.105 mg of at most 25.5 mg",
+    ]

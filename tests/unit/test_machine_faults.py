@@ -98,7 +98,7 @@ def test_without_a_position_a_fault_leaves_the_intent_open_for_the_next_self_tes
 def test_counts_beyond_the_magazine_book_no_more_than_it_held() -> None:
     # More gates than the magazine has moves once raised an error in the middle of settling.
     console = after(FIRING, magazine_ended(opened=99, done=99))
-    console, effects = step(console, PositionRead(Increments(FILLED - 456)))
+    console, effects = step(console, PositionRead(Increments(FILLED - 434)))
     closing = next(record for record in records_in(effects) if isinstance(record, MagazineSettled))
     assert (closing.given, closing.certain) == (480, True)
 
@@ -113,7 +113,7 @@ def test_a_magazine_ended_that_is_not_the_loaded_one_is_a_fault_and_in_a_fault_n
 def test_a_magazine_whose_end_nobody_reported_is_recovered_not_complete() -> None:
     # The second magazine's record once gave the first one's reason.
     console = after(shots_given(ARMED, 1), StrokeStarted(2, 0), FaultOccurred(Fault.REALTIME_LOST, "silent"))
-    start = FILLED - 456
+    start = FILLED - 434
     console, effects = step(console, PositionRead(Increments(start - 100)))
     closing = next(record for record in records_in(effects) if isinstance(record, MagazineSettled))
     assert (closing.magazine_id, closing.reason, closing.certain) == (2, "recovered", True)
@@ -181,7 +181,7 @@ def test_a_shutdown_while_armed_unloads_settles_and_ends() -> None:
     console, effects = step(FIRING, ShutdownRequested())
     assert effects == (Send(Unload()),)
     console = after(console, shot_report(), magazine_ended())
-    console, effects = step(console, PositionRead(Increments(FILLED - 456)))
+    console, effects = step(console, PositionRead(Increments(FILLED - 434)))
     assert effects[-1] == Exit()
     assert not any(isinstance(effect, LoadPump) for effect in effects)
 

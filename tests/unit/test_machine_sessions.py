@@ -208,7 +208,7 @@ def test_arming_an_unfit_console_is_refused_with_every_reason_at_once() -> None:
 
 def test_arming_an_empty_plunger_draws_from_the_vial_then_commits_and_loads() -> None:
     console, effects = step(SESSION, ARM)
-    assert effects[-1] == Refill(target=FILLED, overshoot=SYRINGE.backlash_increments)
+    assert effects[-1] == Refill(FILLED, overshoot=SYRINGE.backlash_increments, owed=Increments(0))
     console, effects = step(console, RefillDone(FILLED))
     commit, load = effects
     assert isinstance(load, LoadPump)
@@ -218,6 +218,12 @@ def test_arming_an_empty_plunger_draws_from_the_vial_then_commits_and_loads() ->
     assert isinstance(intent, MagazineIntent)
     assert (intent.magazine_id, intent.region, intent.first_shot) == (1, "crown", 1)
     assert [move.target for move in load.program.moves] == intent.targets
+
+
+def test_a_refill_after_a_suck_back_is_told_what_the_next_shot_repays() -> None:
+    nearly_empty = replace(SESSION.ledger, position=100, low_water=54)
+    _, effects = step(replace(SESSION, ledger=nearly_empty), ARM)
+    assert effects[-1] == Refill(FILLED, overshoot=SYRINGE.backlash_increments, owed=Increments(46))
 
 
 def test_the_real_time_process_gets_its_key_only_when_the_pump_has_its_own() -> None:
@@ -261,7 +267,7 @@ def test_arming_behind_a_disarming_that_is_under_way_is_refused(state: State) ->
 
 def test_a_shutdown_while_a_prime_is_loading_gives_nothing() -> None:
     console, effects = step(after(PRIMING, ShutdownRequested()), PumpLoaded(1))
-    assert effects == (ReadPosition(complete=False),)
+    assert effects[0] == ReadPosition(complete=False)
     console, effects = step(console, PositionRead(FILLED))
     assert effects[-1] == Exit()
     assert console.ledger.session is not None
@@ -282,13 +288,13 @@ def test_a_pump_loaded_with_another_magazine_is_a_fault() -> None:
 
 
 def test_a_shots_outcome_and_the_next_intent_are_committed_together_in_front_of_the_load() -> None:
-    console, effects = step(SETTLING, PositionRead(Increments(FILLED - 480 + 24)))
+    console, effects = step(SETTLING, PositionRead(Increments(FILLED - 480 + 46)))
     commit, load = effects
     assert isinstance(load, LoadPump)
     shot, closing, intent = records_in((commit,))
     assert (shot.outcome, shot.booked_nl, shot.shot) == ("delivered", 20_000, 1)
     assert (closing.given_nl, closing.certain) == (20_000, True)
-    assert (intent.magazine_id, intent.start, intent.low_water) == (2, FILLED - 456, FILLED - 480)
+    assert (intent.magazine_id, intent.start, intent.low_water) == (2, FILLED - 434, FILLED - 480)
     assert console.state is State.LOADING
 
 
@@ -330,7 +336,7 @@ def test_disarming_unloads_first_and_answers_then(state: State) -> None:
 
 def test_after_a_disarming_no_next_magazine_is_loaded() -> None:
     console = after(FIRING, DISARM, shot_report(), magazine_ended())
-    console, effects = step(console, PositionRead(Increments(FILLED - 456)))
+    console, effects = step(console, PositionRead(Increments(FILLED - 434)))
     assert console.state is State.SESSION
     assert not any(isinstance(effect, LoadPump | Send) for effect in effects)
 

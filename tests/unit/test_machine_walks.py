@@ -47,6 +47,7 @@ from device.core.realtime_messages import (
     StrokeStarted,
 )
 from device.core.records import (
+    CommandTaken,
     FaultRaised,
     FaultsCleared,
     MagazineIntent,
@@ -64,6 +65,7 @@ from tests.support.machine import (
     STARTING,
     TYPICAL,
     magazine_ended,
+    records_in,
     shot_report,
 )
 
@@ -82,8 +84,9 @@ class Watch:
     effects: tuple[Effect, ...] = ()
 
     def take(self, event: Event) -> None:
-        if isinstance(event, COMMANDS):
-            self.asked.append(event.request.number)
+        command = event.request.number if isinstance(event, COMMANDS) else None
+        if command is not None:
+            self.asked.append(command)
         # Until the self-test is over nothing can be under way in the pump.
         self.testing = self.console.state in (State.STARTING, State.SELF_TEST)
         listed = TABLE.get((self.console.state, type(event)))
@@ -94,6 +97,11 @@ class Watch:
         kinds = [type(effect) for effect in effects]
         for place, effect in enumerate(effects):
             self._follow(effect, kinds[:place])
+        # The record of a command says what the command's sender was told, as far as it is known with it.
+        told = [each.accepted for each in effects if isinstance(each, Reply) and each.request.number == command]
+        written = [record.accepted for record in records_in(effects) if isinstance(record, CommandTaken)]
+        assert len(written) == (command is not None)
+        assert not told or written == told
         # The ledger is what a restart would read from the journal, and nothing else.
         assert self.console.ledger == self.ledger
         assert self.faulty is bool(self.ledger.faults)
@@ -157,7 +165,7 @@ def expected_events(console: Console, number: int, value: int) -> list[Event]:
             return [RefillDone(FILLED)]
         case State.LOADING:
             return [PumpLoaded(magazine_id), Loaded(magazine_id), Loaded(magazine_id)]
-        case State.PRIMING if console.seen is None:
+        case State.PRIMING if console.ended is None:
             return [PumpLoaded(magazine_id), magazine_ended(opened=1, done=1, magazine_id=magazine_id)]
         case State.PRIMING:
             return [PositionRead(position)]

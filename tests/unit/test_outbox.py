@@ -2,15 +2,15 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from device.core.journal_chain import Head
-from device.gateway.mqtt import IN_FLIGHT_MAX, BrokerLink, BrokerLostError
+from device.gateway.broker_link import IN_FLIGHT_MAX, BrokerLostError
 from device.gateway.outbox import Outbox
 from device.gateway.outbox_cursor import CURSOR_NAME, CursorFile
 from device.gateway.process import _end
@@ -34,6 +34,10 @@ class ScriptedLink:
         self._answers[seq] = asyncio.get_running_loop().create_future()
         await self._answers[seq]
 
+    async def lost(self) -> str:
+        await asyncio.Event().wait()
+        return "never"
+
     def acknowledge(self, *numbers: int) -> None:
         for seq in numbers:
             self._answers[seq].set_result(None)
@@ -43,7 +47,8 @@ class ScriptedLink:
 
 
 def outbox_in(directory: Path) -> Outbox:
-    return Outbox(directory / JOURNAL_NAME, CursorFile(directory / CURSOR_NAME), DeviceAddress("clinic", "console-1"))
+    cursor = CursorFile(directory / CURSOR_NAME)
+    return Outbox(directory / JOURNAL_NAME, cursor, DeviceAddress("clinic", "console-1"), time.monotonic)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -53,7 +58,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def pumping(outbox: Outbox, link: ScriptedLink) -> asyncio.Task[None]:
-    return asyncio.create_task(outbox.pump(cast("BrokerLink", link)))
+    return asyncio.create_task(outbox.pump(link))
 
 
 async def ended(pump: asyncio.Task[None]) -> None:

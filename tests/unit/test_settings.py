@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.core.units import NS_PER_MS
 from device.settings import Configuration, ConfigurationError, find_configuration_directory, load_configuration
 from device.settings.loading import STANDARD_DIRECTORIES
 from device.settings.problems import Problem, line_of, shown
@@ -174,7 +173,7 @@ def test_what_people_write_arrives_in_whole_units(shipped: Configuration) -> Non
         6_000_000,
         400_000,
     )
-    assert (device.timing.permit_ns, device.timing.armed_scan_ns) == (30 * NS_PER_MS, 500_000)
+    assert (device.timing.permit_ns, device.timing.armed_scan_ns) == (30_000_000, 500_000)
     assert (profile.depth_um, profile.dose_nl, profile.suck_back_nl) == (2_000, 10_000, 500)
     assert (profile.session_volume_nl, profile.entry_speed_um_s) == (3_000_000, 40_000)
     lidocaine = shipped.serums["example-lidocaine"].value.ingredients[0]

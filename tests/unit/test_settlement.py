@@ -121,11 +121,13 @@ def test_after_a_restart_the_position_alone_books_no_less_and_at_most_one_phase_
 
 @LAW
 @given(history=histories())
-def test_without_a_position_all_that_the_gates_let_through_is_booked_as_uncertain(history: History) -> None:
+def test_without_a_position_all_that_the_gates_let_through_and_a_stuck_one_may_have_is_booked_as_uncertain(
+    history: History,
+) -> None:
     seen = Seen(opened=min(len(history.intent.targets), history.complete + 1), done=history.complete)
     result = settle(history.intent, position=None, seen=seen)
     assert not result.certain
-    assert result.given == by_gates(history.intent, seen.opened)
+    assert result.given == by_gates(history.intent, min(seen.opened + 1, len(history.intent.targets)))
     assert result.given >= history.given
     assert all(shot.outcome is Outcome.UNCERTAIN for shot in result.shots)
 
@@ -225,3 +227,97 @@ def test_the_read_back_may_differ_from_the_last_target_by_the_encoders_resolutio
     )
     result: Settlement = settle(intent, position=Increments(9_500 + offset), seen=Seen(opened=1, done=1))
     assert result.certain is certain
+
+
+def test_a_shot_whose_gates_never_opened_did_not_take_place() -> None:
+    result = settle(make_intent(), position=Increments(9_520), seen=Seen(opened=4, done=4))
+    assert [shot.touched for shot in result.shots] == [True, False]
+    assert [shot.outcome for shot in result.shots] == [Outcome.DELIVERED, Outcome.PARTIAL]
+    assert (result.given, result.carry, result.low_water) == (480, 6, 9_496)
+
+
+def test_of_two_courses_that_gave_the_same_a_shot_is_rather_counted_than_forgotten() -> None:
+    nothing_in_the_second = make_intent(
+        moves_per_shot=1, phases=["entry", "entry"], targets=[9_500, 9_500], start=9_976, carries=[6, 7]
+    )
+    result = settle(nothing_in_the_second, position=Increments(9_500), seen=None)
+    assert [shot.touched for shot in result.shots] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("seen", "position", "given"),
+    [
+        # Two gates less than the plunger's place needs: it came by the exit, lower than where it stands now.
+        (Seen(opened=0, done=0), 9_520, 480),
+        # More ends than the plunger's place allows: what was reported is booked.
+        (Seen(opened=3, done=3), 9_700, 480),
+        # Nothing fits: it stands above where it began.
+        (Seen(opened=2, done=1), 10_050, 384),
+    ],
+)
+def test_where_counts_and_position_contradict_each_other_the_most_of_both_is_booked(
+    seen: Seen, position: int, given: int
+) -> None:
+    result = settle(make_intent(), position=Increments(position), seen=seen)
+    assert not result.certain
+    assert (result.given, result.low_water, result.position) == (given, 9_976 - given, position)
+
+
+@pytest.mark.parametrize(("deeper", "booked"), [(1, [120, 121]), (50, [120, 170])])
+def test_what_the_plunger_went_beyond_every_target_is_booked_on_the_end_of_the_last_shot(
+    deeper: int, booked: list[int]
+) -> None:
+    intent = make_intent(
+        moves_per_shot=2, phases=["entry", "exit"] * 2, targets=[9_900, 9_856, 9_800, 9_736], start=9_976
+    )
+    # No gate was seen open, so that not even the first unit beyond the last target is explained.
+    result = settle(intent, position=Increments(9_736 - deeper), seen=Seen(opened=0, done=0))
+    assert [shot.total for shot in result.shots] == booked
+    assert result.shots[1].given == {Phase.ENTRY: 56, Phase.EXIT: 64 + deeper}
+    assert all(shot.touched and shot.outcome is Outcome.UNCERTAIN for shot in result.shots)
+    assert (result.given, result.low_water) == (240 + deeper, 9_736 - deeper)
+
+
+@pytest.mark.parametrize(("opened", "expected"), [(0, 10_000), (1, 9_880), (3, 9_496), (4, 9_520), (8, 9_040)])
+def test_without_a_position_the_plunger_is_expected_where_the_last_open_gate_let_it_go(
+    opened: int, expected: int
+) -> None:
+    result = settle(make_intent(), position=None, seen=Seen(opened=opened, done=0))
+    assert result.position == expected
+
+
+@pytest.mark.parametrize(("distance", "certain"), [(2, True), (3, False)])
+def test_above_its_start_the_plunger_is_explained_within_the_encoders_resolution_only(
+    distance: int, certain: bool
+) -> None:
+    result = settle(make_intent(), position=Increments(10_000 + distance), seen=Seen(opened=0, done=0))
+    assert (result.certain, result.given) == (certain, 0)
+
+
+def test_an_excess_makes_a_shot_of_one_that_was_to_give_nothing() -> None:
+    intent = make_intent(
+        moves_per_shot=1, phases=["entry", "entry"], targets=[9_500, 9_500], start=9_976, carries=[6, 7]
+    )
+    result = settle(intent, position=Increments(9_450), seen=Seen(opened=0, done=0))
+    assert [(shot.total, shot.touched) for shot in result.shots] == [(476, True), (50, True)]
+
+
+def test_a_move_that_only_repays_gives_nothing_and_the_next_one_what_is_below_the_old_low_water() -> None:
+    intent = make_intent(
+        moves_per_shot=2, phases=["entry", "exit"], targets=[9_990, 9_950], doses_nl=[1_000], carries=[6]
+    )
+    result = settle(intent, position=Increments(9_950), seen=Seen(opened=2, done=2))
+    assert (result.shots[0].given, result.given) == ({Phase.ENTRY: 0, Phase.EXIT: 26}, 26)
+    assert result.certain
+
+
+def test_more_ends_than_gates_are_no_reason_to_doubt_a_position_that_the_gates_explain() -> None:
+    assert settle(make_intent(), position=Increments(9_880), seen=Seen(opened=1, done=3)).certain
+    whole = settle(make_intent(), position=Increments(9_040), seen=Seen(opened=9, done=12))
+    assert (whole.certain, whole.given) == (True, 960)
+
+
+def test_a_plunger_read_back_above_the_top_of_its_stroke_books_no_more_than_the_syringe_held() -> None:
+    intent = make_intent(moves_per_shot=1, phases=["entry"], targets=[0], start=480, low_water=480, doses_nl=[20_000])
+    result = settle(intent, position=Increments(-30), seen=None)
+    assert (result.given, result.low_water, result.certain) == (480, 0, False)

@@ -22,7 +22,15 @@ from device.core.shot_plan import (
 )
 from device.core.stroke_timeline import Action, stroke_timeline
 from device.core.syringe import Syringe
-from device.core.units import HalfIncrementsPerSecond, Increments, Micrometres, Nanolitres, Nanoseconds, Steps
+from device.core.units import (
+    HalfIncrementsPerSecond,
+    Increments,
+    Micrometres,
+    Nanolitres,
+    NanolitresPerSecond,
+    Nanoseconds,
+    Steps,
+)
 from drivers.pump.cavro_program import program_text
 from tests.support.core import LAW, MS, PROFILE, SPEC, SYRINGE, make_limits, make_profile, profiles, specs, syringes
 
@@ -167,7 +175,8 @@ def assert_time_enough(plan: StrokePlan, profile: Profile, syringe: Syringe, spe
             if travel:
                 needed = plunger_move_ns(travel, pump=spec.pump, top_speed=move.top_speed)
                 # Step times are cut to whole nanoseconds.
-                assert spec.pump.gate_latency_ns + needed <= windows[move.phase] + 2
+                settling = 0 if move.phase is Phase.SUCK_BACK else spec.pump.settle_ns
+                assert spec.pump.gate_latency_ns + needed + settling <= windows[move.phase] + 2
 
 
 @LAW
@@ -178,6 +187,34 @@ def test_a_planned_phase_always_has_the_time_that_the_pump_needs(
     plan = planned(profile, syringe, spec)
     if plan is not None:
         assert_time_enough(plan, profile, syringe, spec)
+
+
+@LAW
+@given(profile=profiles(), syringe=syringes(), spec=specs(), settle_ms=st.integers(1, 60))
+def test_a_planned_phase_leaves_the_tube_its_time_to_drain_before_the_needle_goes_on(
+    profile: Profile, syringe: Syringe, spec: DeviceSpec, settle_ms: int
+) -> None:
+    lagging = replace(spec, pump=replace(spec.pump, settle_ns=Nanoseconds(settle_ms * MS)))
+    plan = planned(profile, syringe, lagging)
+    if plan is not None:
+        assert_time_enough(plan, profile, syringe, lagging)
+        # What could be planned with the tube's lag could be planned without, in no more time.
+        rigid = plan_stroke(profile, syringe, spec)
+        assert stroke_timeline(rigid.stroke).due_ns[-1] <= stroke_timeline(plan.stroke).due_ns[-1]
+
+
+@pytest.mark.parametrize(("wished_nl", "increments"), [(0, 0), (41, 0), (42, 23), (500, 12 + 22), (1_000, 24 + 22)])
+def test_a_suck_back_goes_beyond_the_drives_play_by_its_volume(wished_nl: int, increments: int) -> None:
+    assert plan_stroke(make_profile(suck_back_nl=wished_nl), SYRINGE, SPEC).suck_back == increments
+
+
+@pytest.mark.parametrize(("play", "allowed"), [(216, True), (217, False)])
+def test_a_suck_back_beyond_what_the_driver_goes_back_is_refused(play: int, allowed: bool) -> None:
+    syringe = replace(SYRINGE, backlash_increments=Increments(play), fastest_nl_s=NanolitresPerSecond(400_000))
+    if allowed:
+        assert plan_stroke(PROFILE, syringe, SPEC).suck_back == 240
+    else:
+        assert [code for code, _ in refusals(PROFILE, syringe)] == ["suck_back"]
 
 
 @LAW
@@ -249,7 +286,7 @@ def test_a_larger_dose_slows_the_needle_and_lengthens_the_dwell_but_keeps_every_
     assert plan.stroke.dwell_ns > 50 * MS
     plunger = Plunger(position=FULL, low_water=FULL, carry=0)
     (shot,) = plan_shots(plan=plan, profile=make_profile(dose_nl=90_000), syringe=SYRINGE, plunger=plunger, most=1)
-    assert [move.target for move in shot.moves] == [FULL - 432, FULL - 1728, FULL - 2160, FULL - 2160 + 24]
+    assert [move.target for move in shot.moves] == [FULL - 432, FULL - 1728, FULL - 2160, FULL - 2160 + 24 + 22]
 
 
 def test_a_profile_that_forbids_slowing_is_refused_rather_than_changed() -> None:

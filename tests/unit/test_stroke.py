@@ -56,7 +56,8 @@ def test_a_press_fires_one_shot_with_every_phase_at_its_depth() -> None:
     entry, dwell, exit_, suck_back = gun.moves
     assert (entry.gate, dwell.gate, exit_.gate, suck_back.gate) == (1, 2, 1, 2)
     assert entry.opened_at == STROKE.entry_open
-    assert (dwell.opened_at, dwell.ended_at, exit_.opened_at) == (DEPTH, DEPTH, DEPTH)
+    assert (dwell.opened_at, dwell.ended_at) == (DEPTH, DEPTH)
+    assert exit_.opened_at == DEPTH - 1, "with the first step outward: nothing of the exit's dose is given at rest"
     assert STROKE.exit_done is not None
     assert exit_.ended_at >= STROKE.exit_done
     assert (suck_back.opened_at, suck_back.ended_at) == (0, 0)
@@ -284,6 +285,31 @@ def test_a_held_trigger_waits_while_the_gun_is_lifted_and_fires_again_when_it_to
     gun.contact = True
     gun.scan()
     assert len(gun.of(StrokeStarted)) == 2
+
+
+def test_a_gun_that_is_lifted_when_a_bursts_next_shot_is_due_never_fires_it_at_the_next_touch() -> None:
+    # It once waited for the next touch, with nothing pressed, for as long as it took.
+    gun = loaded_gun(BURST)
+    gun.press()
+    gun.run(until=lambda: gun.state.mode is ScanMode.READY)
+    gun.release()
+    gun.contact = False
+    gun.wait(1_000 * MS)
+    gun.contact = True
+    gun.wait(1_000 * MS)
+    assert len(gun.of(StrokeStarted)) == 1
+    assert ended(gun).reason is EndReason.RELEASED
+
+
+def test_a_lift_between_two_shots_of_a_burst_that_is_over_in_time_changes_nothing() -> None:
+    gun = loaded_gun(replace(BURST, interval_ns=Nanoseconds(1_000 * MS)))
+    gun.press()
+    gun.run(until=lambda: gun.state.mode is ScanMode.READY)
+    gun.contact = False
+    gun.scan()
+    gun.contact = True
+    gun.run(until=lambda: bool(gun.of(MagazineEnded)))
+    assert ended(gun).reason is EndReason.COMPLETE
 
 
 def test_letting_go_of_a_lifted_gun_ends_its_magazine() -> None:

@@ -138,7 +138,7 @@ def test_a_fault_between_shots_makes_safe_without_a_step(cause: Callable[[Gun], 
     assert gun.steps == 0
 
 
-def test_a_stop_channel_that_disagrees_stops_as_the_stop_itself() -> None:
+def test_a_trigger_channel_that_disagrees_fires_nothing_and_makes_safe() -> None:
     gun = loaded_gun(trigger_b=True)
     gun.run(until=lambda: bool(gun.of(Faulted)))
     assert faults(gun) == [Fault.TRIGGER_CHANNELS_DISAGREE]

@@ -267,6 +267,28 @@ def test_a_jammed_needle_stays_and_a_broken_home_switch_reads_away(world: World)
     assert (world.needle_steps, world.level(LINES.home)) == (END_STOP_STEPS, True)
 
 
+@pytest.mark.parametrize(("every", "steps", "arrived"), [(1, 6, 0), (2, 6, 3), (5, 14, 12), (100, 50, 50)])
+def test_every_so_many_steps_one_can_be_lost(world: World, every: int, steps: int, arrived: int) -> None:
+    motor_on(world)
+    world.trouble_lose_every_steps = every
+    step(world, steps, inward=True)
+    assert world.needle_steps == arrived
+    world.trouble_lose_every_steps = 0
+    step(world, 3, inward=True)
+    assert world.needle_steps == arrived + 3
+
+
+def test_as_many_steps_as_asked_for_are_lost_and_no_more(world: World) -> None:
+    motor_on(world)
+    world.trouble_lose_steps = 2
+    step(world, 10, inward=True)
+    assert world.needle_steps == 8
+    world.trouble_lose_steps = 5
+    step(world, 2, inward=False)
+    step(world, 3, inward=True)
+    assert world.needle_steps == 10
+
+
 def test_a_stroke_counts_only_when_it_passed_the_skins_surface(world: World) -> None:
     motor_on(world)
     for depth, strokes in ((CLEARANCE_STEPS, 0), (CLEARANCE_STEPS + 1, 1), (3, 1)):

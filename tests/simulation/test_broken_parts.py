@@ -1,29 +1,28 @@
 """A part that is broken and stays broken costs at most one phase, and the gun says so instead of going on."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from device.core.console import State
 from device.core.events import ArmRequested
 from device.core.faults import Fault
-from tests.simulation.clinic import latched, make_ready, recover, start_session, treat, treat_one_point, wait_armed
-from tests.simulation.invariants import Watch
-from tests.simulation.test_faults import check_the_book
-from tests.support.gun import VirtualGun
+from device.simulation.clinic import latched, make_ready, recover, start_session, treat, treat_one_point, wait_armed
+from device.simulation.gun import VirtualGun
+from device.simulation.oracles import Watch, check_the_book
+from tests.support.clinic import saline, shipped
 
 PROFILES = ("point-by-point", "continuous")
 POINTS = 4
 
 
 @pytest.fixture(params=PROFILES)
-def armed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[VirtualGun, Watch]]:
+def armed(request: pytest.FixtureRequest) -> Iterator[tuple[VirtualGun, Watch]]:
     """An armed gun, off the skin."""
-    with VirtualGun(tmp_path, content=8000) as gun:
+    with VirtualGun(shipped(), content=8000) as gun:
         watch = Watch(gun, undisturbed=False)
         make_ready(gun)
-        assert start_session(gun, request.param, POINTS).accepted
+        assert start_session(gun, saline(request.param, POINTS)).accepted
         assert gun.ask(ArmRequested).accepted
         assert wait_armed(gun)
         yield gun, watch
@@ -36,12 +35,13 @@ def test_a_needle_that_does_not_leave_its_home_gives_nothing(armed: tuple[Virtua
     gun.run_for(300)
     assert gun.given == 0
     assert latched(gun) == {Fault.NEEDLE_POSITION_LOST}
-    watch.verdict()
+    assert watch.violations == []
 
 
 def test_a_gate_that_sticks_open_while_armed_is_noticed_before_a_shot(armed: tuple[VirtualGun, Watch]) -> None:
     gun, watch = armed
     gun.world.trouble_gate_1_stuck = 1
+    gun.pump.gate_changed()
     gun.run_for(300)
     assert 0 < gun.given <= watch.phases_largest, "the pump passes the gate: that much cannot be prevented"
     given = gun.given
@@ -49,22 +49,23 @@ def test_a_gate_that_sticks_open_while_armed_is_noticed_before_a_shot(armed: tup
     gun.run_for(300)
     assert gun.given == given
     assert gun.state is State.FAULT
-    check_the_book(gun, watch)
-    watch.verdict()
+    assert check_the_book(gun, watch) == []
+    assert watch.violations == []
 
 
 @pytest.mark.parametrize("name", ["trouble_phase_stuck", "trouble_home_broken", "trouble_gate_2_stuck"])
 def test_nothing_more_is_fired_with_a_broken_line(armed: tuple[VirtualGun, Watch], name: str) -> None:
     gun, watch = armed
     setattr(gun.world, name, 1)
+    gun.pump.gate_changed()
     treat(gun, presses_most=12)
     gun.run_for(300)
     given = gun.given
     treat(gun, presses_most=3)
     assert gun.given == given
     assert gun.state is State.FAULT
-    check_the_book(gun, watch)
-    watch.verdict()
+    assert check_the_book(gun, watch) == []
+    assert watch.violations == []
 
 
 @pytest.mark.parametrize("then", [VirtualGun.kill_controller, lambda gun: None], ids=["crash", "no crash"])
@@ -72,19 +73,19 @@ def test_what_was_given_while_the_disk_was_full_is_in_the_book_after_all(
     armed: tuple[VirtualGun, Watch], then: Callable[[VirtualGun], None]
 ) -> None:
     gun, watch = armed
-    gun.controller.disk_full = True
+    gun.disk.full = True
     treat_one_point(gun)
     gun.run_for(300)
     assert gun.given > 0
     assert gun.state is State.FAULT
     assert latched(gun) == {Fault.JOURNAL_WRITE_FAILED}
-    gun.controller.disk_full = False
+    gun.disk.full = False
     if then is VirtualGun.kill_controller:
         gun.kill_controller()
         gun.restart_controller()
     assert recover(gun)
-    check_the_book(gun, watch)
-    watch.verdict()
+    assert check_the_book(gun, watch) == []
+    assert watch.violations == []
 
 
 def test_a_killed_controller_and_a_killed_real_time_process_leave_one_true_book(
@@ -102,7 +103,7 @@ def test_a_killed_controller_and_a_killed_real_time_process_leave_one_true_book(
     gun.restart_controller()
     assert recover(gun)
     assert 20 < gun.given <= watch.phases_largest
-    check_the_book(gun, watch)
+    assert check_the_book(gun, watch) == []
     treat(gun, presses_most=20)
-    check_the_book(gun, watch)
-    watch.verdict()
+    assert check_the_book(gun, watch) == []
+    assert watch.violations == []

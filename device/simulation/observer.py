@@ -1,4 +1,4 @@
-"""Who looks on: every event of the virtual gun, at the moment it happens."""
+"""Who looks on: every event of the simulated gun, at the moment it happens."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,21 @@ from device.core.stroke import Scan, ScanState
 
 
 class Observer:
-    """Sees everything that happens to the gun, at the moment it happens. Override what you want to see."""
+    """Sees everything that happens to the gun, at the moment it happens. Override what you want to see.
 
-    def edge(self, line: int, level: bool, now_ns: int) -> None:
+    An observer never raises: it is called from the middle of product code. It notes what it finds.
+    """
+
+    def edge(self, line: int, level: bool, now_ns: int) -> None:  # noqa: FBT001 - a level is the datum
         """A process changed an output line."""
 
     def scanned(self, before: ScanState, result: Scan, now_ns: int) -> None:
         """The real-time process made a scan and wrote its outputs."""
 
-    def plunger(self, before: int, after: int, needle_side: bool, now_ns: int) -> None:
+    def plunger(self, before: int, after: int, needle_side: bool, now_ns: int) -> None:  # noqa: FBT001 - a fact
         """The plunger is about to move by a little."""
 
-    def phase(self, level: bool, now_ns: int) -> None:
+    def phase(self, level: bool, now_ns: int) -> None:  # noqa: FBT001 - a level is the datum
         """The pump sets its phase output."""
 
     def sent(self, data: bytes, now_ns: int) -> None:
@@ -42,4 +45,4 @@ class Observer:
         """The real-time process makes a report."""
 
     def lost(self, what: str, now_ns: int) -> None:
-        """A process was killed or frozen."""
+        """A process was killed or frozen, or the power was cut."""

@@ -1,6 +1,5 @@
 """Left alone, the gun keeps every invariant with every shipped profile, and books what it gave to the increment."""
 
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -10,17 +9,10 @@ from device.core.events import ArmRequested, DisarmRequested, PrimeRequested
 from device.core.ledger import Ledger, apply
 from device.core.records import MagazineIntent, MagazineSettled, PressRefused, Refilled, ShotGiven
 from device.core.units import Nanolitres
-from tests.simulation.clinic import (
-    PROFILES,
-    make_ready,
-    shipped,
-    start_session,
-    treat,
-    treat_one_point,
-    wait_armed,
-)
-from tests.simulation.invariants import Watch
-from tests.support.gun import VirtualGun
+from device.simulation.clinic import make_ready, start_session, treat, treat_one_point, wait_armed
+from device.simulation.gun import VirtualGun
+from device.simulation.oracles import Watch
+from tests.support.clinic import PROFILES, saline, shipped
 
 POINTS: Final = 4
 SHOTS_BEFORE_REFILL: Final = 2
@@ -33,16 +25,16 @@ def booked(gun: VirtualGun) -> int:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_whole_region_with_a_refill_in_between_is_given_and_booked_exactly(tmp_path: Path, profile: str) -> None:
+def test_a_whole_region_with_a_refill_in_between_is_given_and_booked_exactly(profile: str) -> None:
     configuration = shipped(vial_nl=VIAL_NL)
     dose_nl = configuration.profiles[profile].value.dose_nl
     content = (
         configuration.syringes["1ml"].value.increments_within(Nanolitres(dose_nl * SHOTS_BEFORE_REFILL)) // 8 * 8 + 8
     )
-    with VirtualGun(tmp_path, content=content, configuration=configuration, jitter=True, seed=7) as gun:
+    with VirtualGun(configuration, content=content, jitter=True, seed=7) as gun:
         watch = Watch(gun, undisturbed=True)
         make_ready(gun)
-        assert start_session(gun, profile, POINTS).accepted
+        assert start_session(gun, saline(profile, POINTS)).accepted
         treat(gun, presses_most=5 * POINTS)
 
         records = gun.records()
@@ -56,7 +48,7 @@ def test_a_whole_region_with_a_refill_in_between_is_given_and_booked_exactly(tmp
         assert gun.world.strokes == POINTS
         assert gun.state is State.SESSION
         assert gun.console.ledger == _folded(gun)
-        watch.verdict()
+        assert watch.violations == []
 
 
 def _folded(gun: VirtualGun) -> Ledger:
@@ -66,28 +58,26 @@ def _folded(gun: VirtualGun) -> Ledger:
     return ledger
 
 
-def test_a_prime_goes_into_the_air_and_nothing_else_does(tmp_path: Path) -> None:
-    with VirtualGun(tmp_path, content=8000) as gun:
+def test_a_prime_goes_into_the_air_and_nothing_else_does() -> None:
+    with VirtualGun(shipped(), content=8000) as gun:
         watch = Watch(gun, undisturbed=True)
         make_ready(gun)
-        start_session(gun, "point-by-point", 2)
+        start_session(gun, saline("point-by-point", 2))
         assert gun.ask(lambda request: PrimeRequested(request, Nanolitres(50_000))).accepted
         assert (gun.world.given_in_air, gun.world.given_in_tissue) == (1200, 0)
         treat(gun, presses_most=20)
         assert (gun.world.given_in_air, gun.world.given_in_tissue) == (1200, 960)
         assert booked(gun) == gun.given
-        watch.verdict()
+        assert watch.violations == []
 
 
 @pytest.mark.parametrize(("profile", "fires"), [("papule", 1), ("continuous", 1)])
 @pytest.mark.parametrize("held_ms", [1, 12, 40, 70, 85, 110, 160])
-def test_a_release_at_any_moment_ends_the_shot_and_books_what_was_given(
-    tmp_path: Path, profile: str, fires: int, held_ms: int
-) -> None:
-    with VirtualGun(tmp_path, content=8000) as gun:
+def test_a_release_at_any_moment_ends_the_shot_and_books_what_was_given(profile: str, fires: int, held_ms: int) -> None:
+    with VirtualGun(shipped(), content=8000) as gun:
         watch = Watch(gun, undisturbed=True)
         make_ready(gun)
-        start_session(gun, profile, POINTS)
+        start_session(gun, saline(profile, POINTS))
         gun.ask(ArmRequested)
         gun.hands.touch_skin()
         assert wait_armed(gun)
@@ -101,14 +91,14 @@ def test_a_release_at_any_moment_ends_the_shot_and_books_what_was_given(
         gun.run_for(300)
         assert gun.world.strokes == strokes <= fires
         assert booked(gun) == gun.given
-        watch.verdict()
+        assert watch.violations == []
 
 
-def test_a_press_that_may_not_fire_gives_nothing_and_is_recorded(tmp_path: Path) -> None:
-    with VirtualGun(tmp_path, content=8000) as gun:
+def test_a_press_that_may_not_fire_gives_nothing_and_is_recorded() -> None:
+    with VirtualGun(shipped(), content=8000) as gun:
         watch = Watch(gun, undisturbed=True)
         make_ready(gun)
-        start_session(gun, "point-by-point", POINTS)
+        start_session(gun, saline("point-by-point", POINTS))
         gun.hands.press()  # not armed
         gun.run_for(30)
         gun.hands.release()
@@ -126,10 +116,10 @@ def test_a_press_that_may_not_fire_gives_nothing_and_is_recorded(tmp_path: Path)
         refused = [record.reason for record in gun.records() if isinstance(record, PressRefused)]
         assert refused == ["not_armed", "no_contact"]
         assert gun.world.given_in_tissue == booked(gun) == 480
-        watch.verdict()
+        assert watch.violations == []
 
 
-def test_no_program_is_in_the_pump_before_its_intent_is_durable(tmp_path: Path) -> None:
+def test_no_program_is_in_the_pump_before_its_intent_is_durable() -> None:
     """The order of key 1: the intent first, then the bytes that could give it."""
 
     class Order(Watch):
@@ -143,10 +133,10 @@ def test_no_program_is_in_the_pump_before_its_intent_is_durable(tmp_path: Path) 
                 if self.durable != self.programs:
                     self._violated(f"program {self.programs} leaves while {self.durable} intents are durable")
 
-    with VirtualGun(tmp_path, content=8000) as gun:
+    with VirtualGun(shipped(), content=8000) as gun:
         watch = Order(gun, undisturbed=True)
         make_ready(gun)
-        start_session(gun, "point-by-point", 3)
+        start_session(gun, saline("point-by-point", 3))
         treat(gun, presses_most=20)
         assert watch.programs == 3
-        watch.verdict()
+        assert watch.violations == []

@@ -2,18 +2,22 @@
 
 Sees the plunger, the needle, the gates and the journal directly, never what a part says of itself; knows the plan
 only from the durable intent. Collects violations instead of raising, because it is called from the middle of product
-code. I1, I4, I5 and the rules of the gates hold in every run, I3 strictly in undisturbed ones.
+code. I1, I4, I5, I6, I9 and the rules of the gates hold in every run, I3 strictly in undisturbed ones; I2 is judged
+by `check_the_book` whenever the gun is at rest, I7 by `delivery` at the end.
 """
 
 from collections.abc import Sequence
 
 from device.core.console import Console, State
+from device.core.ledger import Ledger, apply
 from device.core.magazine import Purpose
 from device.core.profile import Mode, Phase, TriggerStyle
 from device.core.realtime_messages import Faulted, Load, Order, Report, StrokeStarted
-from device.core.records import MagazineIntent, MagazineSettled, Record
+from device.core.records import MagazineIntent, MagazineSettled, Record, ShotGiven
+from device.core.settlement import POSITION_TOLERANCE
 from device.core.stroke import Scan, ScanMode, ScanState
-from tests.support.gun import Observer, VirtualGun
+from device.simulation.gun import VirtualGun
+from device.simulation.observer import Observer
 
 SAFE_WITHIN_NS = 50_000_000
 """I5."""
@@ -27,22 +31,24 @@ class Watch(Observer):
         self._undisturbed = undisturbed
         self.violations: list[str] = []
         self._intent: MagazineIntent | None = None
+        self._intent_ns = 0
         self._opened = 0
         self._loads = 0
         self._shot_given = 0
         self._session_given = 0
         self._pressed = False
         self._shots_of_press = 0
-        self._unsafe_load = 0
+        self._unsafe_load = -1
         self.phases_largest = 0
         """Increments of the largest single move that was ever authorised."""
+        self.magazines_largest = 0
+        """Increments of the largest magazine that was ever authorised."""
+        self.given = 0
+        """Increments pushed out of syringe and tube for a magazine: what the book must hold at least."""
+        self._drawn_back = 0
         self.wasted = 0
         """Increments given while the plunger was homed: no dose, and in no book."""
         gun.observers.append(self)
-
-    def verdict(self) -> None:
-        """Fail with everything that was found."""
-        assert not self.violations, "\n".join(self.violations[:20])
 
     def _violated(self, what: str) -> None:
         self.violations.append(f"{(self._gun.time.now_ns) / 1e6:.3f} ms: {what}")
@@ -51,12 +57,16 @@ class Watch(Observer):
 
     def plunger(self, before: int, after: int, needle_side: bool, now_ns: int) -> None:
         gun = self._gun
-        given = before - after - gun.world.drawn_back
-        if not needle_side or before <= after or given <= 0:
+        given = self._displaced(before, after) if needle_side else 0
+        gate_sticks = gun.world.trouble_gate_1_stuck or gun.world.trouble_gate_2_stuck
+        if needle_side and after > before and gun.world.needle_steps > 0 and not (gun.pump.is_homing or gate_sticks):
+            self._violated(f"I9: suck-back with the needle at step {gun.world.needle_steps}")
+        if given <= 0:
             return
         if gun.pump.is_homing:
             self.wasted += given
             return
+        self.given += given
         intent = self._intent
         if intent is None:
             self._violated(f"{given} increments given without an open intent")
@@ -69,6 +79,15 @@ class Watch(Observer):
             self._check_limits(intent)
             if self._undisturbed:
                 self._check_place(intent)
+
+    def _displaced(self, before: int, after: int) -> int:
+        """Return what this movement pushed toward the needle, less what it had drawn back from there before."""
+        if after > before:
+            self._drawn_back += after - before
+            return 0
+        repaid = min(before - after, self._drawn_back)
+        self._drawn_back -= repaid
+        return before - after - repaid
 
     def _check_limits(self, intent: MagazineIntent) -> None:
         session = self._gun.console.session
@@ -107,7 +126,8 @@ class Watch(Observer):
             return
         if not world.level(lines.gate_1) and not world.level(lines.gate_2):
             self._violated("both gates are open")
-        if self._intent is None or not self._gun.pump.firmware.busy:
+        was_reset = self._gun.pump.reset_ns >= self._intent_ns
+        if self._intent is None or not (self._gun.pump.firmware.busy or was_reset):
             self._violated("a gate opens without a loaded program")
         if self._unsafe_load == self._loads:
             self._violated("I5: a gate opens after a fault, with no new load")
@@ -156,16 +176,27 @@ class Watch(Observer):
     def ordered(self, order: Order, now_ns: int) -> None:
         if isinstance(order, Load):
             self._loads += 1
+            if self._gun.console.ledger.faults:
+                self._violated(f"I6: a magazine is loaded while faults {self._gun.console.ledger.faults} are latched")
 
     def recorded(self, records: Sequence[Record], now_ns: int) -> None:
         for record in records:
             if isinstance(record, MagazineIntent):
                 self._intent, self._opened, self._shot_given = record, 0, 0
+                self._intent_ns = now_ns
                 places = [record.start, *record.targets]
                 moves = (abs(a - b) for a, b in zip(places, record.targets, strict=False))
                 self.phases_largest = max(self.phases_largest, *moves)
+                self.magazines_largest = max(self.magazines_largest, record.start - min(places))
             elif isinstance(record, MagazineSettled):
                 self._intent = None
+
+    def doubt(self, outcome: MagazineSettled) -> int:
+        """Return by how many increments an uncertain outcome may be booked too high: one phase.
+
+        The whole magazine where nobody was left who knew: the controller had died, and the pump had lost its place.
+        """
+        return self.magazines_largest if outcome.reason == "recovered" else self.phases_largest
 
     # I5
 
@@ -182,7 +213,9 @@ class Watch(Observer):
         self._gun.time.at(self._gun.time.now_ns + SAFE_WITHIN_NS, lambda: self._must_be_safe(what, loads))
 
     def _must_be_safe(self, what: str, loads: int) -> None:
-        if loads != self._loads:
+        realtime = self._gun.realtime
+        if loads != self._loads or (realtime is not None and realtime.frozen and not self._gun.alive):
+            # Loaded anew since; or both processes are out of action, and none is left that could act for the other.
             return
         self._unsafe_load = loads
         world, lines = self._gun.world, self._gun.configuration.lines
@@ -191,3 +224,35 @@ class Watch(Observer):
         disabled, inward = world.level(lines.enable), world.level(lines.direction)
         if world.needle_steps > 0 and not disabled and inward:
             self._violated(f"I5: the needle neither retracts nor is off 50 ms after: {what}")
+
+
+def check_the_book(gun: VirtualGun, watch: Watch) -> list[str]:
+    """Return what contradicts I2: booked is at least what was given, and at most one phase more; empty when it holds.
+
+    Exactly what was given when nothing was uncertain, but for two things that are booked the larger way though
+    certain: a move that ended within the encoder's resolution of its target is complete; and a plunger just above a
+    shot's end may come from above, or from a suck-back that had begun. The next shot repays the second, unless the
+    plunger was homed in between.
+    """
+    records = gun.records()
+    outcomes = [record for record in records if isinstance(record, MagazineSettled)]
+    booked, given = sum(outcome.given for outcome in outcomes), watch.given
+    uncertain = sum(watch.doubt(outcome) for outcome in outcomes if not outcome.certain)
+    ledger = Ledger()
+    for record in records:
+        ledger = apply(ledger, record)
+    owed = (ledger.position or 0) - ledger.low_water if not watch.wasted else watch.phases_largest
+    slack = owed + uncertain + len(outcomes) * POSITION_TOLERANCE
+    found = []
+    if gun.given > watch.given + watch.wasted:
+        found.append(f"I2: {gun.given} increments left the needle, the plunger pushed {watch.given + watch.wasted}")
+    if booked < given:
+        found.append(f"I2: {given} increments given, {booked} booked")
+    elif booked - given > slack:
+        found.append(f"I2: {given} increments given, {booked} booked, {slack} may be too much")
+    if ledger != gun.console.ledger:
+        found.append("the durable book differs from the controller's")
+    shots = [record.shot for record in records if isinstance(record, ShotGiven)]
+    if len(shots) != len(set(shots)):
+        found.append(f"shots doubled: {shots}")
+    return found

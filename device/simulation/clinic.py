@@ -1,7 +1,9 @@
-"""What a clinician does with the virtual gun: prepares it, starts a session, treats points, recovers after a fault."""
+"""What a clinician does with the simulated gun: prepares it, starts a session, treats points, recovers after a fault.
 
-from dataclasses import replace
-from functools import cache
+Knows the gun as people do: by its commands, its answers and what it shows. Every wait ends.
+"""
+
+from dataclasses import dataclass
 from typing import Final
 
 from device.core.console import State
@@ -9,55 +11,61 @@ from device.core.events import ArmRequested, FaultClearRequested, HomeRequested,
 from device.core.faults import Fault
 from device.core.profile import Mode
 from device.core.session import Region
-from device.core.units import Nanolitres
-from device.settings import Configuration, load_configuration
-from tests.support.gun import CONFIG, Answer, VirtualGun
+from device.simulation.controller_process import Answer
+from device.simulation.gun import VirtualGun
 
-SERUM: Final = "saline"
-SYRINGE: Final = "1ml"
-PROFILES: Final = ("continuous", "nappage", "papule", "point-by-point", "saline-test")
 PATIENCE_MS: Final = 400
 """How long he holds the trigger while no stroke ends, before he lets go and tries again."""
 NEED_RESTART: Final = {Fault.JOURNAL_WRITE_FAILED, Fault.QUEUE_FULL, Fault.INTERNAL}
 """Faults whose action is a restart of the service, where clearing does not help."""
 ROUNDS_MOST: Final = 12
 """Times he tries to get a faulted gun going again before he calls service."""
+READY_MS: Final = 3000
+TOUCH_MS: Final = 15
+"""From the touch to the press, of quick hands."""
+RELEASE_MS: Final = 30
+"""From the release to the lift."""
 
 
-@cache
-def shipped(*, vial_nl: int) -> Configuration:
-    """Return the shipped configuration with a vial that holds only so much."""
-    configuration = load_configuration(CONFIG)
-    serums = dict(configuration.serums)
-    serum = serums[SERUM]
-    serums[SERUM] = replace(serum, value=replace(serum.value, vial_nl=Nanolitres(vial_nl)))
-    return replace(configuration, serums=serums)
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What the physician has ordered, by the names of the configuration's files."""
+
+    profile: str
+    serum: str
+    syringe: str
+    points: int
+    patient: str = "anonymous"
+    weight_g: int | None = None
 
 
 def make_ready(gun: VirtualGun) -> None:
     """Wait for the self-test and home the needle."""
-    assert gun.run_until(lambda: gun.state is State.DISARMED and gun.console.ready, within_ms=2000), gun.state
+    if not gun.run_until(lambda: gun.state is State.DISARMED and gun.console.ready, within_ms=READY_MS):
+        raise RuntimeError(f"the gun is not ready: {gun.state.name}")
     answer = gun.ask(lambda request: HomeRequested(request, plunger=False, patient_detached=False))
-    assert answer.accepted, answer
+    if not answer.accepted:
+        raise RuntimeError(f"the needle is not homed: {answer.reasons}")
 
 
-def start_session(gun: VirtualGun, profile: str, points: int) -> Answer:
+def start_session(gun: VirtualGun, treatment: Treatment, *, session_id: str = "s-0001") -> Answer:
     """Start a session of one region."""
     files = gun.configuration
-    chosen, serum, syringe = files.profiles[profile], files.serums[SERUM], files.syringes[SYRINGE]
+    chosen, serum = files.profiles[treatment.profile], files.serums[treatment.serum]
+    syringe = files.syringes[treatment.syringe]
     return gun.ask(
         lambda request: SessionStartRequested(
             request=request,
-            session_id="s-0001",
+            session_id=session_id,
             profile=chosen.value,
             profile_sha256=chosen.sha256,
             serum=serum.value,
             serum_sha256=serum.sha256,
             syringe=syringe.value,
             syringe_sha256=syringe.sha256,
-            patient="anonymous",
-            weight_g=None,
-            regions=(Region("crown", points),),
+            patient=treatment.patient,
+            weight_g=treatment.weight_g,
+            regions=(Region("crown", treatment.points),),
         )
     )
 
@@ -68,10 +76,11 @@ def wait_armed(gun: VirtualGun) -> bool:
     return gun.state is State.ARMED and gun.alive
 
 
-def treat_one_point(gun: VirtualGun) -> None:
-    """Put the gun on, press, hold until the shot or the magazine is over, release, lift."""
+def treat_one_point(gun: VirtualGun, *, move_ms: float = 0) -> None:
+    """Go to the point, put the gun on, press, hold until the shot or the magazine is over, release, lift."""
+    gun.run_for(move_ms)
     gun.hands.touch_skin()
-    gun.run_for(15)
+    gun.run_for(TOUCH_MS)
     gun.hands.press()
     if gun.console.session is not None and gun.console.session.profile.mode is Mode.CONTINUOUS:
         _watch_strokes(gun)
@@ -79,7 +88,7 @@ def treat_one_point(gun: VirtualGun) -> None:
         gun.run_until(lambda: gun.state is not State.ARMED or not gun.alive, within_ms=40)
         gun.run_until(lambda: gun.state is not State.FIRING or not gun.alive, within_ms=4000)
     gun.hands.release()
-    gun.run_for(30)
+    gun.run_for(RELEASE_MS)
     gun.hands.lift()
 
 
@@ -95,13 +104,16 @@ def _watch_strokes(gun: VirtualGun) -> None:
         gun.run_until(another_or_over, within_ms=PATIENCE_MS)
 
 
-def treat(gun: VirtualGun, *, presses_most: int) -> Answer:
-    """Arm and treat until the session's points are done or nothing more happens; returns the arming's answer."""
+def treat(gun: VirtualGun, *, presses_most: int, move_ms: float = 0) -> Answer:
+    """Arm and treat until the session's points are done or nothing more happens; returns the arming's answer.
+
+    `move_ms` is what the way from one point to the next takes.
+    """
     answer = gun.ask(ArmRequested)
     for _ in range(presses_most):
         if not wait_armed(gun):
             break
-        treat_one_point(gun)
+        treat_one_point(gun, move_ms=move_ms)
     return answer
 
 

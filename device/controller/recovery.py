@@ -1,0 +1,80 @@
+"""What a starting controller takes over: the ledger from the journal and the open session.
+
+The same for a real console and a simulated one. Changes nothing: what an open magazine came to is the machine's
+business, in its self-test.
+"""
+
+import logging
+from typing import Final
+
+from device.controller.journal import Journal
+from device.core.ledger import Ledger, apply
+from device.core.records import Booted, SessionStarted
+from device.core.session import Region, Session
+from device.core.shot_plan import PlanRefused, plan_stroke
+from device.settings import Configuration
+
+log = logging.getLogger(__name__)
+
+JOURNAL_PAGE: Final = 500
+"""Entries read at a time while the ledger is computed at start."""
+
+
+class OtherKindError(Exception):
+    """The journal is of a simulated console and this one is real, or the other way round: one line that says so."""
+
+
+def fold_journal(journal: Journal, *, simulated: bool) -> Ledger:
+    """Fold the journal. Raises OtherKindError when it belongs to a console of the other kind."""
+    ledger, after = Ledger(), 0
+    while entries := journal.entries(after, JOURNAL_PAGE):
+        for entry in entries:
+            record = entry.record()
+            if isinstance(record, Booted) and record.simulated != simulated:
+                kind, option = ("simulated", "with") if record.simulated else ("real", "without")
+                raise OtherKindError(
+                    f"this state directory holds the journal of a {kind} console: start {option} --sim, "
+                    "or choose another --state"
+                )
+            ledger = apply(ledger, record)
+        after = entries[-1].seq
+    return ledger
+
+
+def restored_session(ledger: Ledger, configuration: Configuration) -> Session | None:
+    """Return the session that was open when the last controller ended, if its files are unchanged; else None."""
+    if ledger.session is None:
+        return None
+    started = ledger.session.started
+    files = (
+        (configuration.profiles, started.profile, started.profile_sha256),
+        (configuration.serums, started.serum, started.serum_sha256),
+        (configuration.syringes, started.syringe, started.syringe_sha256),
+    )
+    found = [loaded for files_by_name, name, _ in files if (loaded := files_by_name.get(name)) is not None]
+    if [loaded.sha256 for loaded in found] != [digest for _, _, digest in files]:
+        log.warning("session %s is not continued: its files have changed", started.session_id)
+        return None
+    return _session(started, configuration)
+
+
+def _session(started: SessionStarted, configuration: Configuration) -> Session | None:
+    profile = configuration.profiles[started.profile].value
+    syringe = configuration.syringes[started.syringe].value
+    try:
+        plan = plan_stroke(profile, syringe, configuration.device)
+    except PlanRefused as refused:
+        log.warning("session %s is not continued: %s", started.session_id, refused)
+        return None
+    return Session(
+        session_id=started.session_id,
+        profile=profile,
+        serum=configuration.serums[started.serum].value,
+        syringe=syringe,
+        patient=started.patient,
+        weight_g=started.weight_g,
+        regions=tuple(
+            Region(name, points) for name, points in zip(started.regions, started.region_points, strict=True)
+        ),
+        plan=plan,
+    )

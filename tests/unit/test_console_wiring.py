@@ -1,0 +1,61 @@
+"""What a start takes over: the driver's ceiling from the limits, the journal of its own kind, its session unchanged."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from device.controller.recovery import OtherKindError, fold_journal, restored_session
+from device.core.records import SessionStarted
+from device.settings import load_configuration
+from drivers.pump.cavro_program import PumpCeiling
+from tests.support.journal import BOOTED, STARTED, journal_of
+from tests.support.settings import SHIPPED
+
+
+def test_the_drivers_ceiling_is_the_consoles_own_limits() -> None:
+    limits = load_configuration(SHIPPED).device.limits
+    ceiling = PumpCeiling.of(limits)
+    assert ceiling.shot_nl_most == limits.shot_nl
+    assert ceiling.program_nl_most == limits.shot_nl * limits.magazine_shots
+    assert ceiling.prime_nl_most == limits.prime_nl
+    assert ceiling.suck_back_nl_most < limits.shot_nl
+
+
+@pytest.mark.parametrize(("simulated", "how"), [(True, "start with --sim"), (False, "start without --sim")])
+def test_a_journal_of_the_other_kind_of_console_is_refused_and_its_own_kind_is_taken(
+    tmp_path: Path, simulated: bool, how: str
+) -> None:
+    booted = replace(BOOTED, simulated=simulated)
+    with journal_of(tmp_path / "journal.db", booted, STARTED) as journal:
+        with pytest.raises(OtherKindError, match=how):
+            fold_journal(journal, simulated=not simulated)
+        session = fold_journal(journal, simulated=simulated).session
+        assert session is not None
+        assert isinstance(session.started, SessionStarted)
+
+
+@pytest.mark.parametrize("changed", ["", "profile_sha256", "serum_sha256", "syringe_sha256"])
+def test_a_session_is_not_continued_with_files_that_have_changed(tmp_path: Path, changed: str) -> None:
+    configuration = load_configuration(SHIPPED)
+    profile = configuration.profiles["point-by-point"]
+    serum, syringe = configuration.serums["saline"], configuration.syringes["1ml"]
+    started = replace(
+        STARTED,
+        profile="point-by-point",
+        profile_sha256=profile.sha256,
+        serum="saline",
+        serum_sha256=serum.sha256,
+        syringe="1ml",
+        syringe_sha256=syringe.sha256,
+    )
+    if changed:
+        other: dict[str, Any] = {changed: "00" * 32}
+        started = replace(started, **other)
+    with journal_of(tmp_path / "journal.db", started) as journal:
+        session = restored_session(fold_journal(journal, simulated=True), configuration)
+    assert (session is None) is bool(changed)
+    if session is not None:
+        assert (session.profile, session.serum, session.syringe) == (profile.value, serum.value, syringe.value)
+        assert session.planned_shots == sum(started.region_points)
