@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+SEEDS ?= 2000
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test check unit system bench schema golden diagram dose-truth lock clean
+.PHONY: help demo test check unit soak sabotage mutation bench schema golden diagram dose-truth lock clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -26,8 +27,8 @@ demo: $(VENV)/.run  ## a simulated gun treats a scalp
 
 test: $(VENV)/.dev  ## every check and every test (installs Debian's mosquitto where it may)
 	.ci/system-packages
-	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory check unit
+	$(BIN)/python -m pytest tests/simulation tests/exploration tests/sabotage tests/system
 
 check: $(VENV)/.dev  ## format, lint, types, layers, generated files
 	$(BIN)/ruff format --check .
@@ -35,8 +36,19 @@ check: $(VENV)/.dev  ## format, lint, types, layers, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(VENV)/.dev  ## only the quick tests
-	$(BIN)/python -m pytest tests/unit tests/contract tests/golden
+unit: $(VENV)/.dev  ## the quick tests, and every branch of what decides over a dose reached by them
+	$(BIN)/python -m coverage run -m pytest tests/unit tests/contract tests/golden
+	$(BIN)/python -m coverage report
+
+soak: $(VENV)/.dev  ## the simulation's large sizes: make soak SEEDS=20000
+	$(BIN)/python -m tests.simulation.soak --seeds $(SEEDS) $(SOAK)
+	$(BIN)/python -m tests.exploration --shots 2
+
+sabotage: $(VENV)/.dev  ## plant every bug of the catalogue and see the tests fail
+	$(BIN)/python -m tests.sabotage
+
+mutation: $(VENV)/.dev  ## mutate what decides over a dose (hours)
+	$(BIN)/python -m tests.mutation
 
 bench: $(VENV)/.dev  ## timings, as ratios to a floor measured in the same run
 	.ci/system-packages

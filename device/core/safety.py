@@ -140,8 +140,11 @@ def restarted(console: Console, event: RealtimeRestarted) -> Step:
     """A new real-time process: it takes the needle out, the one motion that is always safe."""
     effects: tuple[Effect, ...] = (Send(Home(rescue=True)),)
     console = replace(console, ready=False, homed=False)
+    if console.state is State.SELF_TEST and console.probed:
+        # The test's own Reset is lost, or obeyed in front of the rescue: the test begins again, and its answer counts.
+        return replace(console, probed=False), (*effects, ProbePump())
     if console.state is State.SELF_TEST:
-        # The test's own Reset went to the lost one; this one is obeyed when the needle is out.
+        # This one is obeyed when the needle is out.
         return console, (*effects, Send(Reset()))
     if console.state in (State.STARTING, State.FAULT):
         return console, effects

@@ -17,6 +17,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
 
+from device.core.shot_plan import PlanRefused, plan_stroke
 from device.service.errors import ServiceError
 from device.service.processes import configuration_of
 from device.settings import Configuration
@@ -64,6 +65,7 @@ def simulate(options: argparse.Namespace) -> int:
     results.sort(key=lambda result: result.seed)
     took_s = time.monotonic() - began_s
     report = summary(results, treatment, options.faults, took_s=took_s, stopped=stopped)
+    report["repeat"] = f"--pace-ms {options.pace_ms}" + (" --coarse" if options.coarse else "")
     sys.stdout.write(json.dumps(report) + "\n" if options.json else as_text(report))
     return 1 if stopped or any(result.violations for result in results) else 0
 
@@ -106,11 +108,22 @@ def run_sessions(plans: list[SessionPlan], configuration: Configuration, *, jobs
 
 
 def with_coarse_axis(configuration: Configuration, treatment: Treatment) -> Configuration:
-    """Return the configuration with a needle axis of about `COARSE_STEPS` steps a stroke: more sessions a second."""
+    """Return the configuration with a needle axis of about `COARSE_STEPS` steps inward: more sessions a second.
+
+    As many more steps as the profile needs to be planned: a coarse needle takes longer to start and to stop.
+    """
     device = configuration.device
-    way_um = configuration.profiles[treatment.profile].value.depth_um + device.axis.clearance_um
-    steps_per_mm = max(2, -(-COARSE_STEPS * 1000 // way_um))
-    return replace(configuration, device=replace(device, axis=replace(device.axis, steps_per_mm=steps_per_mm)))
+    profile = configuration.profiles[treatment.profile].value
+    syringe = configuration.syringes[treatment.syringe].value
+    steps_per_mm = max(2, -(-COARSE_STEPS * 1000 // (profile.depth_um + device.axis.clearance_um)))
+    for finer in range(steps_per_mm, device.axis.steps_per_mm):
+        coarse = replace(device, axis=replace(device.axis, steps_per_mm=finer))
+        try:
+            plan_stroke(profile, syringe, coarse)
+        except PlanRefused:
+            continue
+        return replace(configuration, device=coarse)
+    return configuration
 
 
 def _treatment(options: argparse.Namespace, configuration: Configuration) -> Treatment:
@@ -143,7 +156,10 @@ def _contents(configuration: Configuration, treatment: Treatment, level: Level) 
 def summary(
     results: list[SessionResult], treatment: Treatment, faults: str, *, took_s: float, stopped: bool
 ) -> dict[str, Any]:
-    """Return what `--json` prints. Volumes in uL, times in s; means over the sessions that were not refused."""
+    """Return what `--json` prints. Volumes in uL, times in s; means over the sessions that were not refused.
+
+    `repeat` are the options, besides the ones named in it, that a repeated session needs.
+    """
     treated = [result for result in results if result.outcome != "refused"]
     count = max(1, len(treated))
     return {
@@ -164,6 +180,7 @@ def summary(
         "outcomes": dict(Counter(result.outcome for result in results).most_common()),
         "reasons": dict(Counter(reason for result in results for reason in result.reasons).most_common()),
         "fault_counts": dict(Counter(fault for result in results for fault in result.faults).most_common()),
+        "repeat": "",
         "violated": [result.seed for result in results if result.violations],
         "shots_per_s": sum(result.shots for result in results) / max(took_s, 1e-9),
         "took_s": took_s,
@@ -205,7 +222,7 @@ def _violations(result: dict[str, Any], report: dict[str, Any]) -> list[str]:
     again = (
         f"mesogun simulate --seed {result['seed']} --sessions 1 --faults {report['faults']} "
         f"--profile {report['profile']} --serum {report['serum']} --syringe {report['syringe']} "
-        f"--points {report['points']}"
+        f"--points {report['points']} {report['repeat']}"
     )
     shown = result["violations"][:VIOLATIONS_SHOWN]
     more = len(result["violations"]) - len(shown)

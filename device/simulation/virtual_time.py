@@ -12,6 +12,7 @@ from asyncio import _get_running_loop, _set_running_loop
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
+from functools import partial
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -143,6 +144,7 @@ class ProcessLoop(_EventLoop):  # type: ignore[misc]
         self._ready: deque[_Handle] = deque()
         self._left_over: list[_Handle] = []
         self._scheduled = False
+        self._running = False
         self._frozen = False
         self.alive = True
 
@@ -185,7 +187,7 @@ class ProcessLoop(_EventLoop):  # type: ignore[misc]
     ) -> _Handle:
         handle = _Handle(callback, args, context)
         handle.due_s = due_ns / 1e9
-        handle.timer = self._time.at(due_ns, lambda: self._enqueue(handle))
+        handle.timer = self._time.at(due_ns, partial(self._due, handle))
         return handle
 
     def create_future(self) -> "asyncio.Future[Any]":
@@ -247,8 +249,14 @@ class ProcessLoop(_EventLoop):  # type: ignore[misc]
 
     def _enqueue(self, handle: _Handle) -> None:
         self._ready.append(handle)
-        if not self._scheduled:
+        if not self._scheduled and not self._running:
             self._schedule()
+
+    def _due(self, handle: _Handle) -> None:
+        """A timer is due: it is the process's turn already, unless something of it waits for that."""
+        self._ready.append(handle)
+        if not self._scheduled:
+            self._wake()
 
     def _schedule(self) -> None:
         if self.alive and not self._frozen and self._ready:
@@ -265,14 +273,13 @@ class ProcessLoop(_EventLoop):  # type: ignore[misc]
         ready = self._ready
         outer = _get_running_loop()
         _set_running_loop(self)
+        self._running = True
         try:
             for _ in range(CALLS_AT_ONCE_MOST):
-                if not ready:
+                if not ready or self._frozen:
                     return
                 ready.popleft().run()
-                if self._frozen:
-                    self._scheduled = False
-                    return
         finally:
+            self._running = False
             _set_running_loop(outer)
         raise Livelock(f"a process does not wait: {CALLS_AT_ONCE_MOST} calls at {self._time.now_ns / 1e6:.3f} ms")

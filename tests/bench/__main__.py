@@ -32,6 +32,7 @@ from tests.bench.processes import MeasurementBroken
 from tests.bench.pump_line import pump_line
 from tests.bench.scan_cost import scan_cost
 from tests.bench.shot_rate import shot_rate
+from tests.bench.simulation_rate import simulation_rate
 from tests.bench.step_lateness import step_lateness
 from tests.bench.trigger_latency import trigger_latency
 
@@ -43,6 +44,7 @@ BENCHMARKS: Final[dict[str, Callable[[Effort], Findings]]] = {
     "planning": planning,
     "pump-line": pump_line,
     "dose-truth": dose_truth,
+    "simulation-rate": simulation_rate,
     "footprint": footprint,
     "shot-rate": shot_rate,
 }

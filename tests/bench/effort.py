@@ -22,6 +22,7 @@ class Effort:
     starts: int
     shots: int
     dose_shots: int
+    simulated_shots: int
 
 
 QUICK: Final = Effort(
@@ -36,6 +37,7 @@ QUICK: Final = Effort(
     starts=2,
     shots=20,
     dose_shots=5,
+    simulated_shots=20,
 )
 FULL: Final = Effort(
     strokes=100,
@@ -49,4 +51,5 @@ FULL: Final = Effort(
     starts=5,
     shots=60,
     dose_shots=25,
+    simulated_shots=100,
 )

@@ -80,6 +80,7 @@ def soak_sessions(seeds: range, jobs: int) -> bool:
     for result in broken:
         print(f"BROKEN      seed {result.seed}, {result.profile}: {', '.join(result.mishaps)}")
         print("\n".join(f"            {violation}" for violation in result.violations[:5]))
+        print(f"repeat      python -m tests.simulation.soak --first {result.seed} --seeds 1 --no-crashes")
         print(result.trace)
     return not broken
 

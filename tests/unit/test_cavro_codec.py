@@ -10,7 +10,9 @@ from drivers.pump.cavro_codec import (
     Command,
     FrameError,
     answer_reader,
+    checksum,
     command_reader,
+    error_meaning,
 )
 
 WORKED_COMMANDS = [
@@ -136,6 +138,56 @@ def test_what_the_line_cannot_carry_is_refused(address: int, sequence: int, data
         Command(address, sequence, False, data)
 
 
-def test_an_error_number_beyond_four_bits_is_refused() -> None:
-    with pytest.raises(FrameError, match="error must be"):
-        Answer(True, 16, "")
+def test_the_ends_of_every_range_are_carried() -> None:
+    longest = " " * 200 + "~" * 200
+    for command in (Command(1, 1, False, ""), Command(15, 7, True, longest)):
+        assert command_reader().feed(command.to_bytes()) == [command]
+    for answer in (Answer(False, 0, longest), Answer(True, 15, "")):
+        assert answer_reader().feed(answer.to_bytes()) == [answer]
+
+
+@pytest.mark.parametrize("error", [-1, 16])
+def test_an_error_number_beyond_four_bits_is_refused(error: int) -> None:
+    with pytest.raises(FrameError, match=f"error must be 0..15; found {error}"):
+        Answer(True, error, "")
+
+
+def test_what_an_answer_of_the_pump_cannot_hold_is_refused() -> None:
+    with pytest.raises(FrameError, match="at most 400 characters; found 401"):
+        Answer(True, 0, "A" * 401)
+    with pytest.raises(FrameError, match="printable ASCII; found 'a\\\\n'"):
+        Answer(True, 0, "a\n")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x02\x30\x31",  # the host's own address
+        b"\x02\x40\x31",  # address 16
+        b"\x02\x31\x30",  # sequence 0
+        b"\x02\x31\x38",  # sequence 0 with the repeat bit
+        b"\x02\x31\x41",  # no sequence byte
+    ],
+)
+def test_a_frame_from_nowhere_is_no_command_though_its_checksum_is_right(head: bytes) -> None:
+    frame = head + b"Q\x03"
+    assert command_reader().feed(frame + bytes((checksum(frame),))) == []
+
+
+@pytest.mark.parametrize("head", [b"\x02\x31\x60", b"\x02\x30\x20", b"\x02\x30\xe0", b"\x02\x30\x70"])
+def test_a_frame_to_nowhere_is_no_answer_though_its_checksum_is_right(head: bytes) -> None:
+    frame = head + b"7\x03"
+    assert answer_reader().feed(frame + bytes((checksum(frame),))) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [(0, "no error"), (9, "plunger overload"), (15, "command overflow: sent while busy, or longer than the buffer")],
+)
+def test_an_errors_number_is_told_in_words(error: int, meaning: str) -> None:
+    assert error_meaning(error) == meaning
+
+
+@pytest.mark.parametrize("error", [5, 8, 12, 14])
+def test_a_number_that_the_manual_does_not_list_is_an_unknown_error(error: int) -> None:
+    assert error_meaning(error) == "unknown error"

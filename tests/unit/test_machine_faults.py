@@ -172,6 +172,15 @@ def test_a_real_time_process_lost_in_the_self_test_takes_the_needle_out_and_is_t
     assert effects == (Send(Home(rescue=True)), Send(Reset()))
 
 
+def test_a_self_test_that_asked_the_real_time_process_before_its_rescue_begins_again() -> None:
+    # The answer from before the rescue once ended the test, and the needle's coming home was then an internal fault.
+    console, effects = step(after(SELF_TEST, PumpProbed(None)), RealtimeRestarted())
+    assert effects == (Send(Home(rescue=True)), ProbePump())
+    console = after(console, Ready(homed=False), Homed(2))
+    assert console.state is State.SELF_TEST
+    assert after(console, PumpProbed(None), Ready(homed=True)).state is State.DISARMED
+
+
 @pytest.mark.parametrize("state", [State.DISARMED, State.SESSION, State.SELF_TEST, State.FAULT])
 def test_a_shutdown_with_nothing_under_way_ends_at_once(state: State) -> None:
     assert step(CONSOLES[state], ShutdownRequested())[1] == (Exit(),)

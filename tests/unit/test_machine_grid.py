@@ -53,7 +53,7 @@ PositionRead          !     =      !       !      session !      !       !     !
 RefillDone            !     !      !       !      !       load   !       !     !      !      !      -
 PlungerAtTop          !     !      !       disarm !       !      !       !     !      !      !      -
 FaultOccurred         fault fault  fault   fault  fault   fault  fault   fault fault  fault  fault  =
-RealtimeRestarted     =     =      =       =      =       =      =       =     =      =      =      =
+RealtimeRestarted     =     =      fault   fault  fault   fault  fault   fault fault  fault  fault  =
 ShutdownRequested     =     =      =       =      =       =      =       =     =      =      =      =
 Ready                 !     disarm =       !      !       !      =       !     !      !      =      =
 Homed                 !     =      !       =      !       !      !       !     !      !      !      =

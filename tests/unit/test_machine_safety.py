@@ -233,11 +233,25 @@ def test_the_needle_coming_home_in_a_fault_is_noted_and_leads_nowhere() -> None:
     assert (console.state, console.ready, console.homed, effects) == (State.FAULT, True, False, ())
 
 
-@pytest.mark.parametrize("state", [state for state in State if state is not State.SELF_TEST])
-def test_a_new_real_time_process_first_takes_the_needle_out_in_every_state(state: State) -> None:
+@pytest.mark.parametrize("state", [State.STARTING, State.FAULT])
+def test_a_new_real_time_process_takes_the_needle_out_and_waits_for_the_self_test(state: State) -> None:
     console, effects = step(replace(CONSOLES[state], ready=True, homed=True), RealtimeRestarted())
     assert effects == (Send(Home(rescue=True)),)
     assert (console.state, console.ready, console.homed) == (state, False, False)
+
+
+TESTED_TOO_EARLY = [state for state in State if state not in (State.STARTING, State.SELF_TEST, State.FAULT)]
+
+
+@pytest.mark.parametrize("state", TESTED_TOO_EARLY)
+def test_a_real_time_process_that_was_tested_before_its_rescue_is_rescued_and_tested_again(state: State) -> None:
+    # A clearing while the lost process was being replaced once ended in an internal fault, when the needle was home.
+    console, effects = step(replace(CONSOLES[state], ready=True, homed=True), RealtimeRestarted())
+    assert effects[:2] == (Send(Home(rescue=True)), TerminatePump())
+    assert raised_in(effects[2:]).name == "realtime_lost"
+    assert (console.state, console.ready, console.homed) == (State.FAULT, False, False)
+    console, effects = step(console, Homed(3))
+    assert (console.state, console.homed, effects) == (State.FAULT, True, ())
 
 
 def test_an_unexplained_position_in_a_fault_books_the_most_and_adds_a_fault() -> None:
