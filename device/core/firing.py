@@ -120,17 +120,14 @@ def magazine_ended(console: Console, event: MagazineEnded) -> Step:
 
 
 def position_read(console: Console, event: PositionRead) -> Step:
-    """Settle and book; go on with the next magazine, or stop if the dose is not certain."""
+    """Settle and book; go on with the next magazine if one is wanted, or stop if the dose is not certain."""
     intent = console.ledger.open_intent
     if intent is None:
         return back(console)
-    priming = console.state is State.PRIMING
     console, records, certain = settled(console, intent, event.position)
     if not certain:
         console, effects = fault(console, *uncertain(intent.magazine_id, event))
         return console, (Commit(tuple(records)), *effects)
-    if priming:
-        return prepend((Commit(tuple(records)),), back(console))
     return next_magazine(console, *records)
 
 

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 
 from device.core.console import Console, State
 from device.core.ledger import Ledger, apply
+from device.core.limits import ingredient_limit
 from device.core.magazine import Purpose
 from device.core.profile import Mode, Phase, TriggerStyle
 from device.core.realtime_messages import Faulted, Load, Order, Report, StrokeStarted
-from device.core.records import MagazineIntent, MagazineSettled, Record, ShotGiven
+from device.core.records import MagazineIntent, MagazineSettled, Record, SessionStarted, ShotGiven
 from device.core.settlement import POSITION_TOLERANCE
 from device.core.stroke import Scan, ScanMode, ScanState
+from device.core.units import Increments
 from device.simulation.gun import VirtualGun
 from device.simulation.observer import Observer
 
@@ -36,6 +38,8 @@ class Watch(Observer):
         self._loads = 0
         self._shot_given = 0
         self._session_given = 0
+        self._shot_most = self._session_most = self._lowest_target = 0
+        self._trigger_edges = -1
         self._pressed = False
         self._shots_of_press = 0
         self._unsafe_load = -1
@@ -72,11 +76,11 @@ class Watch(Observer):
             self._violated(f"{given} increments given without an open intent")
             return
         self._shot_given += given
-        if after < min(intent.targets):
-            self._violated(f"the plunger at {after} has passed the last authorised target {min(intent.targets)}")
+        if after < self._lowest_target:
+            self._violated(f"the plunger at {after} has passed the last authorised target {self._lowest_target}")
         if intent.purpose_of is Purpose.INJECT:
             self._session_given += given
-            self._check_limits(intent)
+            self._check_limits()
             if self._undisturbed:
                 self._check_place(intent)
 
@@ -89,16 +93,28 @@ class Watch(Observer):
         self._drawn_back -= repaid
         return before - after - repaid
 
-    def _check_limits(self, intent: MagazineIntent) -> None:
+    def _check_limits(self) -> None:
+        if self._shot_given > self._shot_most:
+            self._violated(f"I1: {self._shot_given} increments in one shot")
+        if self._session_given > self._session_most:
+            self._violated(f"I1: {self._session_given} increments in one session")
         session = self._gun.console.session
         if session is None:
             return
-        limits, syringe = self._gun.configuration.device.limits, session.syringe
-        if self._shot_given > syringe.increments_within(limits.shot_nl):
-            self._violated(f"I1: {self._shot_given} increments in one shot")
-        most_nl = min(limits.session_nl, session.profile.session_volume_nl)
-        if self._session_given > syringe.increments_within(most_nl):
-            self._violated(f"I1: {self._session_given} increments in one session")
+        for ingredient in session.serum.ingredients:
+            most_ug = ingredient_limit(ingredient, session.weight_g)
+            given_nl = session.syringe.volume_of(Increments(self._session_given))
+            if most_ug is not None and ingredient.mass_in(given_nl) > most_ug:
+                self._violated(f"I1: {ingredient.mass_in(given_nl)} ug of {ingredient.name} in one session")
+
+    def _take_limits(self) -> None:
+        """Note what the open session may be given, in whole increments."""
+        session = self._gun.console.session
+        if session is not None:
+            limits, syringe = self._gun.configuration.device.limits, session.syringe
+            self._shot_most = syringe.increments_within(limits.shot_nl)
+            most_nl = min(limits.session_nl, session.profile.session_volume_nl)
+            self._session_most = syringe.increments_within(most_nl)
 
     def _check_place(self, intent: MagazineIntent) -> None:
         gun, session = self._gun, self._gun.console.session
@@ -134,14 +150,14 @@ class Watch(Observer):
         self._opened += 1
 
     def scanned(self, before: ScanState, result: Scan, now_ns: int) -> None:
-        world, session = self._gun.world, self._gun.console.session
         self._look_at_trigger()
         if result.outputs.gate and result.state.mode is not ScanMode.STROKE:
             self._violated(f"gate {result.outputs.gate} is open in mode {result.state.mode.value}")
-        if session is not None and world.needle_steps > session.plan.stroke.depth:
-            self._violated(
-                f"the needle is at step {world.needle_steps}, the stroke's depth is {session.plan.stroke.depth}"
-            )
+        if result.outputs.step <= 0:
+            return
+        session, steps = self._gun.console.session, self._gun.world.needle_steps
+        if session is not None and steps > session.plan.stroke.depth:
+            self._violated(f"the needle is at step {steps}, the stroke's depth is {session.plan.stroke.depth}")
 
     def reported(self, report: Report, now_ns: int) -> None:
         if isinstance(report, StrokeStarted):
@@ -166,6 +182,10 @@ class Watch(Observer):
 
     def _look_at_trigger(self) -> None:
         world, lines = self._gun.world, self._gun.configuration.lines
+        edges = world.edges(lines.trigger_a) + world.edges(lines.trigger_b)
+        if edges == self._trigger_edges:
+            return
+        self._trigger_edges = edges
         pressed = not world.level(lines.trigger_a) and world.level(lines.trigger_b)
         if pressed and not self._pressed:
             self._shots_of_press = 0
@@ -184,12 +204,16 @@ class Watch(Observer):
             if isinstance(record, MagazineIntent):
                 self._intent, self._opened, self._shot_given = record, 0, 0
                 self._intent_ns = now_ns
+                self._lowest_target = min(record.targets)
+                self._take_limits()
                 places = [record.start, *record.targets]
                 moves = (abs(a - b) for a, b in zip(places, record.targets, strict=False))
                 self.phases_largest = max(self.phases_largest, *moves)
                 self.magazines_largest = max(self.magazines_largest, record.start - min(places))
             elif isinstance(record, MagazineSettled):
                 self._intent = None
+            elif isinstance(record, SessionStarted):
+                self._session_given = 0
 
     def doubt(self, outcome: MagazineSettled) -> int:
         """Return by how many increments an uncertain outcome may be booked too high: one phase.

@@ -98,8 +98,8 @@ def test_a_broken_invariant_names_its_seed_the_command_that_repeats_it_and_the_t
     assert code == 1
     assert "BROKEN      seed 17: stop at 12 ms\n            I1: too much\n" in out
     repeat = (
-        "mesogun simulate --seed 17 --sessions 1 --faults high --profile papule --serum saline --syringe 1ml --points 3 "
-        "--pace-ms 1000 --coarse\n"
+        "mesogun simulate --seed 17 --sessions 1 --faults high --profile papule --serum saline --syringe 1ml "
+        "--points 3 --pace-ms 1000 --coarse\n"
     )
     assert f"repeat      {repeat}            end\n" in out
     assert "invariants  held" not in out

@@ -359,6 +359,13 @@ def test_the_same_fault_again_ends_a_shutdown_when_nothing_is_left_to_settle() -
     assert step(settled, STOP_PRESSED)[1] == ()
 
 
+def test_a_shutdown_in_a_fault_books_what_was_given_before_it_ends() -> None:
+    _, effects = step(after(FIRING, ShutdownRequested(), SILENT), PositionRead(Increments(FILLED - 96)))
+    commit, end = effects
+    assert isinstance(records_in((commit,))[-1], MagazineSettled)
+    assert end == Exit()
+
+
 def test_a_shutdown_ends_with_the_faults_settlement_also_when_it_is_uncertain() -> None:
     stopping = after(FIRING, shot_report(), ShutdownRequested(), SILENT)
     _, effects = step(stopping, PositionRead(Increments(FILLED - 700)))
