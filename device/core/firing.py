@@ -53,6 +53,8 @@ def arm(console: Console, event: ArmRequested) -> Step:
 
 def already_armed(console: Console, event: ArmRequested) -> Step:
     """Answer an arming that is in force; take back a disarming that has not reached the load yet."""
+    if console.stopping:
+        return refused(console, event, (SHUTTING_DOWN,))
     if not console.armed and console.state is not State.LOADING:
         return refused(console, event, ("the gun is being disarmed: try again",))
     return replace(console, armed=True), (Commit((taken(event),)), Reply(event.request, accepted=True, reasons=()))

@@ -169,9 +169,7 @@ def refill_done(console: Console, event: RefillDone) -> Step:
         volume_nl=session.syringe.volume_of(drawn) if session is not None else 0,
     )
     console = book(console, record)
-    if session is None or console.stopping:
-        return prepend((Commit((record,)),), back(console))
-    if console.prime_nl:
+    if session is not None and console.prime_nl:
         return prime_now(console, session, record)
     return next_magazine(console, record)
 

@@ -26,7 +26,7 @@ from device.core.records import MagazineIntent, Record
 from device.core.session import Session
 from device.core.settlement import Seen
 from device.core.shot_plan import Plunger, plan_shots, shot_increments
-from device.core.steps import Step, back, book, commit, turned_down
+from device.core.steps import Step, back, book, commit, prepend, turned_down
 from device.core.units import Increments, Nanolitres, Nanoseconds
 
 
@@ -165,9 +165,8 @@ def refill(console: Console, session: Session, wanted_nl: int, *records: Record)
     owed = Increments((console.ledger.position or 0) - console.ledger.low_water)
     if target - owed < session.syringe.increments_within(Nanolitres(wanted_nl)) + 1:
         reason = "reservoir: the vial is empty by the book; stop the session and start one with a new vial"
-        refusal = refuse(console, (reason,), *records)
-        console, effects = back(replace(console, pending=None, prime_nl=0))
-        return console, (*refusal, SoundRefusal(), *effects)
+        refusal = (*refuse(console, (reason,), *records), SoundRefusal())
+        return prepend(refusal, back(replace(console, pending=None, prime_nl=0)))
     console = replace(console, state=State.REFILLING, ended=None)
     return console, (*commit(records), Refill(target, overshoot=session.syringe.backlash_increments, owed=owed))
 

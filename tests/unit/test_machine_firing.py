@@ -139,6 +139,14 @@ def test_disarming_answers_the_arming_that_it_takes_back(state: State) -> None:
     assert (console.armed, console.pending, console.prime_nl) == (False, None, 0)
 
 
+@pytest.mark.parametrize("state", [State.LOADING, State.ARMED, State.FIRING])
+def test_arming_a_gun_that_shuts_down_is_refused(state: State) -> None:
+    # While the pump was being loaded it once was accepted, and the process ended all the same.
+    console, effects = step(after(CONSOLES[state], ShutdownRequested()), REARM)
+    assert reply_in(effects) == Reply(REARM.request, accepted=False, reasons=("the gun is shutting down",))
+    assert not console.armed
+
+
 def test_disarming_while_drawing_for_shots_draws_and_then_loads_nothing() -> None:
     console, effects = step(after(REFILLING, DISARM), RefillDone(FILLED))
     assert (console.state, console.ledger.position) == (State.SESSION, FILLED)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from device.core.console import Console, State
-from device.core.effects import Commit, LoadPump, Refill, Reply, SoundDone, SoundRefusal
-from device.core.events import PositionRead, PumpLoaded, RefillDone
+from device.core.effects import Commit, Exit, LoadPump, Refill, Reply, SoundDone, SoundRefusal
+from device.core.events import Command, PositionRead, PumpLoaded, RefillDone
 from device.core.machine import step
 from device.core.magazine import Purpose
 from device.core.profile import Mode, Profile, TriggerStyle
@@ -32,6 +32,7 @@ from tests.support.machine import (
     DISARMED,
     FILLED,
     LOADING,
+    PRIME,
     PROFILE,
     REFILLING,
     REQUEST,
@@ -204,6 +205,14 @@ def test_without_totals_the_limits_count_from_nothing() -> None:
     assert next_shot_refusals(unrecorded, replace(SESSION.session, profile=make_profile(session_shots=0))) != ()
 
 
+@pytest.mark.parametrize(("session_nl", "allowed"), [(20_000, True), (19_999, False)])
+def test_without_totals_the_volume_counts_from_nothing(session_nl: int, allowed: bool) -> None:
+    assert SESSION.session is not None
+    unrecorded = replace(SESSION, ledger=replace(SESSION.ledger, session=None))
+    session = replace(SESSION.session, profile=make_profile(session_volume_nl=session_nl))
+    assert (next_shot_refusals(unrecorded, session) == ()) is allowed
+
+
 def test_an_arming_that_a_limit_ends_is_heard_booked_and_over() -> None:
     console = booked(SETTLING, shots=4)
     console, effects = step(console, done(console))
@@ -291,6 +300,20 @@ def test_a_held_trigger_never_goes_on_over_an_arming_or_a_refill() -> None:
     assert console.magazine.fresh_press
 
 
+def test_without_totals_the_first_shot_is_the_first() -> None:
+    unrecorded = filled(replace(SESSION, ledger=replace(SESSION.ledger, session=None)))
+    magazine = loaded(unrecorded).magazine
+    assert magazine is not None
+    assert (magazine.first_shot, magazine.region) == (1, "crown")
+
+
+def test_nothing_follows_in_a_session_that_is_gone_nor_in_a_process_that_ends() -> None:
+    gone, effects = step(replace(SETTLING, session=None), done(SETTLING))
+    assert (gone.state, [type(effect) for effect in effects]) == (State.DISARMED, [Commit])
+    _, effects = step(replace(SETTLING, stopping=True), done(SETTLING))
+    assert [type(effect) for effect in effects] == [Commit, Exit]
+
+
 def test_loading_forgets_what_came_of_the_magazine_before() -> None:
     used = replace(filled(in_session()), reports=(shot_report(),), ended=EndReason.COMPLETE)
     console = loaded(used)
@@ -358,8 +381,9 @@ def test_what_was_sucked_back_is_not_there_to_be_given(owed: int, enough: bool) 
     assert any(isinstance(effect, Refill) for effect in effects) is enough
 
 
-def test_an_empty_vial_refuses_with_a_sound_and_leaves_the_session_disarmed() -> None:
-    console, effects = step(in_session(serum=make_serum(vial_nl=100)), ARM)
+@pytest.mark.parametrize("command", [ARM, PRIME], ids=["arm", "prime"])
+def test_an_empty_vial_refuses_with_a_sound_and_leaves_the_session_disarmed(command: Command) -> None:
+    console, effects = step(in_session(serum=make_serum(vial_nl=100)), command)
     commit, reply, sound = effects
     assert isinstance(commit, Commit)
     assert reply == Reply(

@@ -1,14 +1,29 @@
 """The scan where things contradict each other: two channels, its memory, an order out of turn, a pump that is late."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from device.core.faults import Fault
-from device.core.realtime_messages import Faulted, Halt, Home, Load, Order, Ready, Reset, ShotReport, Unload
-from device.core.stroke import ScanMode, ScanState
+from device.core.realtime_messages import (
+    Faulted,
+    Halt,
+    Home,
+    Inputs,
+    Load,
+    Order,
+    Ready,
+    Reset,
+    ShotReport,
+    Unload,
+)
+from device.core.stroke import ScanMode, ScanState, scan
+from device.core.stroke_timeline import Action
+from device.core.units import Steps
 from tests.support.core import MS, STROKE, TIMING, make_magazine
-from tests.support.scan_gun import Gun, assert_safe_at_home, faults, homed_gun, loaded_gun
+from tests.support.scan_gun import Gun, assert_safe_at_home, faults, fire, homed_gun, loaded_gun
 
 # --- the stop's two channels -------------------------------------------------------------------------------------
 
@@ -137,6 +152,83 @@ def test_an_unload_with_nothing_loaded_has_crossed_the_magazines_own_end() -> No
     before: ScanState = gun.state
     gun.scan(Unload())
     assert (gun.state, gun.reports) == (before, [])
+
+
+# --- the permit --------------------------------------------------------------------------------------------------
+
+
+def test_an_idle_gun_needs_no_permit_until_it_is_to_move() -> None:
+    gun = homed_gun()
+    gun.permit_fresh = False
+    gun.wait(20 * MS)
+    assert (faults(gun), gun.state.mode) == ([], ScanMode.IDLE)
+    gun.scan(Home())
+    assert faults(gun) == [Fault.PERMIT_LOST]
+    assert_safe_at_home(gun)
+
+
+@pytest.mark.parametrize(("left_ns", "lost"), [(0, False), (-1, True)])
+def test_a_permit_holds_to_its_last_nanosecond(left_ns: int, lost: bool) -> None:
+    gun = firing_gun()
+    assert gun.state.motion is not None
+    inputs = Inputs(trigger_a=True, trigger_b=True, stop_a=False, stop_b=False, home=False, contact=True, phase=False)
+    result = scan(
+        gun.state,
+        inputs,
+        None,
+        spec=gun.spec,
+        now_ns=gun.now_ns,
+        permit_until_ns=gun.now_ns + left_ns,
+        linked=True,
+    )
+    found = [report.fault for report in result.reports if isinstance(report, Faulted)]
+    assert found == ([Fault.PERMIT_LOST] if lost else [])
+    assert (result.outputs.gate == 0) is lost
+
+
+@pytest.mark.parametrize(("beyond_ns", "lost"), [(0, False), (1, True)])
+def test_a_phase_is_waited_for_to_the_last_nanosecond_of_its_time(beyond_ns: int, lost: bool) -> None:
+    gun = loaded_gun(move_ns=None)
+    gun.press()
+    gun.run(until=lambda: gun.state.motion is not None and gun.state.motion.action is Action.AWAIT)
+    assert gun.state.motion is not None
+    gun.now_ns = gun.state.motion.due_ns + TIMING.phase_wait_ns + beyond_ns
+    gun.scan()
+    assert faults(gun) == ([Fault.PHASE_NOT_FINISHED] if lost else [])
+
+
+def stop(gun: Gun) -> None:
+    gun.stop = True
+
+
+def lose_the_permit(gun: Gun) -> None:
+    gun.permit_fresh = False
+
+
+def lose_the_link(gun: Gun) -> None:
+    gun.linked = False
+
+
+@pytest.mark.parametrize(
+    ("cause", "fault"),
+    [(stop, Fault.STOP_PRESSED), (lose_the_permit, Fault.PERMIT_LOST), (lose_the_link, Fault.CONTROLLER_LOST)],
+)
+def test_a_homing_that_was_ordered_in_peace_ends_like_any_motion(cause: Callable[[Gun], None], fault: Fault) -> None:
+    gun = Gun(needle=30)
+    gun.scan(Reset())
+    gun.scan(Home())
+    gun.wait(20 * MS)
+    steps = gun.steps
+    cause(gun)
+    gun.wait(20 * MS)
+    assert (faults(gun), gun.state.mode, gun.steps) == ([fault], ScanMode.SAFE, steps)
+
+
+def test_a_gate_right_behind_the_home_switch_opens_though_the_switch_has_let_go() -> None:
+    gun = loaded_gun(make_magazine(stroke=replace(STROKE, entry_open=Steps(1))))
+    fire(gun)
+    assert faults(gun) == []
+    assert gun.moves[0].opened_at == 1
 
 
 # --- a pump that makes the needle wait ---------------------------------------------------------------------------

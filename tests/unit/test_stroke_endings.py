@@ -14,6 +14,7 @@ from device.core.realtime_messages import (
     StrokeStarted,
 )
 from device.core.stroke import ScanMode
+from device.core.units import Steps
 from tests.support.core import CONTINUOUS, MS, STROKE, make_magazine
 from tests.support.scan_gun import Gun, assert_safe_at_home, ended, faults, fire, loaded_gun
 
@@ -54,3 +55,25 @@ def test_homing_gives_up_a_fifth_beyond_the_axis() -> None:
     gun.run(Home(), until=lambda: bool(gun.of(Faulted)))
     # 3 mm of 10 steps.
     assert gun.steps == 36
+
+
+def test_a_stop_ends_an_ordinary_homing_where_it_is() -> None:
+    # Only a needle on its way out because of a fault is stopped by nothing.
+    gun = Gun(needle=20)
+    gun.scan(Reset())
+    gun.run(Home(), until=lambda: gun.needle == 10)
+    gun.stop = True
+    gun.scan()
+    steps = gun.steps
+    gun.wait(100 * MS)
+    assert faults(gun) == [Fault.STOP_PRESSED]
+    assert (gun.state.mode, gun.state.homed) == (ScanMode.SAFE, False)
+    assert gun.steps == steps
+
+
+def test_a_gate_that_opens_with_the_first_step_needs_no_needle_at_home() -> None:
+    gun = loaded_gun(make_magazine(stroke=replace(STROKE, entry_open=Steps(1))))
+    fire(gun)
+    assert faults(gun) == []
+    assert ended(gun).reason is EndReason.COMPLETE
+    assert gun.moves[0].opened_at == 1

@@ -1,0 +1,72 @@
+"""Which modules are mutated, in order of what an error in them costs, and the tests that stand for each.
+
+The tests are a module's own and its neighbours': quick ones, because they run once for nearly every mutant.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+_SCAN: Final = (
+    "tests/unit/test_stroke.py",
+    "tests/unit/test_stroke_faults.py",
+    "tests/unit/test_stroke_endings.py",
+    "tests/unit/test_stroke_resume.py",
+    "tests/unit/test_stroke_timeline.py",
+    "tests/unit/test_stroke_walks.py",
+    "tests/unit/test_scan_contradictions.py",
+    "tests/unit/test_retreat.py",
+)
+_MACHINE: Final = (
+    "tests/unit/test_machine_sessions.py",
+    "tests/unit/test_machine_faults.py",
+    "tests/unit/test_machine_grid.py",
+    "tests/unit/test_machine_walks.py",
+    "tests/unit/test_whole_session.py",
+    "tests/unit/test_booking.py",
+    "tests/unit/test_machine_firing.py",
+    "tests/unit/test_machine_operations.py",
+    "tests/unit/test_machine_safety.py",
+    "tests/unit/test_machine_treatment.py",
+)
+_PUMP: Final = (
+    "tests/unit/test_cavro_program.py",
+    "tests/contract/test_pump_port.py",
+    "tests/contract/test_pump_stops.py",
+)
+
+MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "device/core/settlement.py": ("tests/unit/test_settlement.py", "tests/unit/test_debts_and_tolerances.py"),
+    "drivers/pump/cavro_session.py": ("tests/unit/test_cavro_session.py",),
+    "device/core/switches.py": ("tests/unit/test_switches.py", "tests/unit/test_switch_channels.py"),
+    "device/core/ledger.py": ("tests/unit/test_ledger.py", *_MACHINE),
+    "device/core/limits.py": ("tests/unit/test_limits.py", "tests/unit/test_ingredient_limits.py"),
+    "device/core/journal_chain.py": ("tests/unit/test_journal_chain.py", "tests/unit/test_chain_edges.py"),
+    "device/core/shot_plan.py": (
+        "tests/unit/test_shot_plan.py",
+        "tests/unit/test_shot_plan_fitting.py",
+        "tests/unit/test_plan_exact.py",
+    ),
+    "device/core/treatment.py": _MACHINE,
+    "device/core/firing.py": _MACHINE,
+    "device/core/booking.py": ("tests/unit/test_ledger.py", *_MACHINE),
+    "device/core/safety.py": _MACHINE,
+    "device/core/interlocks.py": _SCAN,
+    "device/core/retreat.py": _SCAN,
+    "device/core/scan_shots.py": _SCAN,
+    "device/core/scan_motion.py": _SCAN,
+    "device/core/stroke.py": _SCAN,
+    "drivers/pump/cavro_codec.py": ("tests/unit/test_cavro_codec.py", "tests/unit/test_codec_edges.py"),
+    "drivers/pump/cavro_program.py": _PUMP,
+    "device/core/stroke_timeline.py": _SCAN,
+    "device/core/kinematics.py": ("tests/unit/test_kinematics.py",),
+    "device/core/operations.py": _MACHINE,
+    "device/core/steps.py": _MACHINE,
+    "device/core/machine.py": _MACHINE,
+    "device/core/records.py": ("tests/unit/test_records.py",),
+    "device/core/units.py": ("tests/unit/test_units.py",),
+    "device/core/magazine.py": _MACHINE,
+    "device/core/profile.py": ("tests/unit/test_profile.py",),
+    "device/core/serum.py": ("tests/unit/test_limits.py",),
+    "device/core/session.py": ("tests/unit/test_session.py",),
+    "device/core/syringe.py": ("tests/unit/test_units.py", "tests/unit/test_shot_plan.py"),
+}

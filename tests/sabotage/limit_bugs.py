@@ -1,0 +1,229 @@
+"""Planted bugs of the limits and the plan: what may be given, and how a dose becomes increments."""
+
+from typing import Final
+
+from tests.sabotage.planted_bug import PlantedBug
+
+_LIMITS: Final = "device/core/limits.py"
+_PLAN: Final = "device/core/shot_plan.py"
+_TREATMENT: Final = "device/core/treatment.py"
+_WHOLE: Final = "tests/unit/test_whole_session.py"
+
+LIMIT_BUGS: Final = (
+    PlantedBug(
+        name="consoles-session-volume-skipped",
+        file=_LIMITS,
+        changes=(
+            ('(("limits.session_ml", limits.session_nl), ("session_volume_ml"', '(("session_volume_ml"'),
+            ("profile.session_volume_nl)):\n        if total_nl", "profile.session_volume_nl),):\n        if total_nl"),
+        ),
+        mistake="only the profile's own volume ends a session, not the console's",
+        breaks="I1",
+        caught_by=("tests/unit/test_limits.py::test_the_session_ends_at_the_profiles_volume_and_at_the_consoles",),
+    ),
+    PlantedBug(
+        name="session-volume-without-the-next-shot",
+        file=_LIMITS,
+        changes=(("        if total_nl > most_nl:\n", "        if booked_nl > most_nl:\n"),),
+        mistake="the limit is looked at after the shot that passes it",
+        breaks="I1",
+        caught_by=("tests/unit/test_limits.py::test_the_session_ends_at_the_profiles_volume_and_at_the_consoles",),
+    ),
+    PlantedBug(
+        name="one-shot-too-many",
+        file=_LIMITS,
+        changes=(("        if booked_shots + 1 > most:\n", "        if booked_shots > most:\n"),),
+        mistake="a fence post: one shot more than the session may have",
+        breaks="I1",
+        caught_by=("tests/unit/test_limits.py::test_the_session_ends_at_the_profiles_shots_and_at_the_consoles",),
+    ),
+    PlantedBug(
+        name="points-never-done",
+        file=_LIMITS,
+        changes=(("    if planned_shots and booked_shots + 1 > planned_shots:\n", "    if booked_shots < 0:\n"),),
+        mistake="a session goes on after its last planned point",
+        breaks="I1",
+        caught_by=("tests/unit/test_limits.py::test_no_shot_beyond_the_planned_points",),
+    ),
+    PlantedBug(
+        name="ingredient-limit-skipped",
+        file=_LIMITS,
+        changes=(("if most_ug is not None and ingredient.mass_in(total_nl) > most_ug:", "if most_ug == 0:"),),
+        mistake="an anaesthetic's most is shown and not held",
+        breaks="I1",
+        caught_by=("tests/unit/test_limits.py::test_an_ingredient_may_reach_its_limit_and_not_pass_it",),
+    ),
+    PlantedBug(
+        name="larger-of-two-ingredient-limits",
+        file=_LIMITS,
+        changes=(("return min(bounds) if bounds else None", "return max(bounds) if bounds else None"),),
+        mistake="of an absolute limit and one per kilogram the larger holds",
+        breaks="I1",
+        caught_by=("tests/unit/test_limits.py::test_the_smaller_of_two_limits_of_an_ingredient_holds",),
+    ),
+    PlantedBug(
+        name="weight-not-asked-for",
+        file=_LIMITS,
+        changes=(
+            ("        if ingredient.most_ug_per_kg is not None and weight_g is None\n", "        if weight_g == 0\n"),
+        ),
+        mistake="without the patient's weight a limit per kilogram silently does not exist",
+        breaks="I1",
+        caught_by=("tests/unit/test_limits.py::test_a_limit_per_kilogram_needs_the_weight_before_the_session_starts",),
+    ),
+    PlantedBug(
+        name="shot-volume-limit-skipped",
+        file=_LIMITS,
+        changes=(("    if most_nl > limits.shot_nl:\n", "    if most_nl > limits.session_nl:\n"),),
+        mistake="a single shot may be as large as a session",
+        breaks="I1",
+        caught_by=(
+            "tests/unit/test_limits.py::test_the_shot_limit_counts_the_increment_that_the_carried_remainder_may_add",
+        ),
+    ),
+    PlantedBug(
+        name="shot-limit-without-the-carry",
+        file=_LIMITS,
+        changes=(
+            ("increments_within(profile.dose_nl)) + syringe.volume_of_one", "increments_within(profile.dose_nl))"),
+        ),
+        mistake="the increment that the carried remainder adds puts a shot over the limit",
+        breaks="I1",
+        caught_by=(
+            "tests/unit/test_limits.py::test_the_shot_limit_counts_the_increment_that_the_carried_remainder_may_add",
+        ),
+    ),
+    PlantedBug(
+        name="depth-limit-skipped",
+        file=_LIMITS,
+        changes=(("    if profile.depth_um > limits.depth_um:\n", "    if profile.depth_um < 0:\n"),),
+        mistake="a profile may go deeper than the console allows",
+        breaks="I3",
+        caught_by=("tests/unit/test_limits.py::test_a_profile_may_reach_a_limit_and_not_pass_it",),
+    ),
+    PlantedBug(
+        name="mass-rounded-down",
+        file="device/core/serum.py",
+        changes=(
+            (
+                "-(-volume_nl * self.concentration_ug_per_ml // 1_000_000)",
+                "volume_nl * self.concentration_ug_per_ml // 1_000_000",
+            ),
+        ),
+        mistake="a limit sees less of an ingredient than is there",
+        breaks="I1",
+        caught_by=("tests/unit/test_limits.py::test_the_mass_in_a_volume_is_rounded_up_by_less_than_a_microgram",),
+    ),
+    PlantedBug(
+        name="increments-rounded-by-float",
+        file="device/core/units.py",
+        changes=(
+            (
+                "return Increments(volume_nl * stroke_increments // stroke_nl)",
+                "return Increments(round(volume_nl * stroke_increments / stroke_nl))",
+            ),
+        ),
+        mistake="a volume becomes the nearest increment and not the one within it: half of all doses are too large",
+        breaks="I1",
+        caught_by=("tests/unit/test_units.py::test_increments_never_hold_more_than_the_volume_and_one_more_would",),
+    ),
+    PlantedBug(
+        name="shot-rounded-up",
+        file=_PLAN,
+        changes=(("    return Increments(whole), rest\n", "    return Increments(whole + (1 if rest else 0)), 0\n"),),
+        mistake="each shot is rounded up to a whole increment: a session gives more than the sum of its doses",
+        breaks="I1",
+        caught_by=(
+            "tests/unit/test_shot_plan.py::test_any_number_of_shots_sums_to_the_whole_increments_of_all_their_doses",
+        ),
+    ),
+    PlantedBug(
+        name="carry-dropped",
+        file=_PLAN,
+        changes=(
+            (
+                "divmod(dose_nl * syringe.stroke_increments + carry, syringe.stroke_nl)",
+                "divmod(dose_nl * syringe.stroke_increments, syringe.stroke_nl)",
+            ),
+        ),
+        mistake="the remainder of each shot is thrown away: a session gives less than it says",
+        breaks="dose",
+        caught_by=(
+            "tests/unit/test_shot_plan.py::test_any_number_of_shots_sums_to_the_whole_increments_of_all_their_doses",
+        ),
+    ),
+    PlantedBug(
+        name="carry-lost-between-magazines",
+        file=_TREATMENT,
+        changes=(
+            (
+                "low_water=Increments(ledger.low_water), carry=ledger.carry\n",
+                "low_water=Increments(ledger.low_water), carry=0\n",
+            ),
+        ),
+        mistake="the remainder is carried inside a magazine and lost between two",
+        breaks="dose",
+        caught_by=(f"{_WHOLE}::test_a_session_gives_the_sum_of_its_doses_to_the_increment",),
+    ),
+    PlantedBug(
+        name="limits-of-the-first-shot-only",
+        file=_TREATMENT,
+        changes=(
+            (
+                "(count for count in range(most) if next_shot_refusals(console, session, count))",
+                "(count for count in range(most) if next_shot_refusals(console, session))",
+            ),
+        ),
+        mistake="only a magazine's first shot is held to the limits, the others pass them",
+        breaks="I1",
+        caught_by=(f"{_WHOLE}::test_no_magazine_reaches_beyond_a_limit_of_the_session",),
+    ),
+    PlantedBug(
+        name="magazine-beyond-its-region",
+        file=_TREATMENT,
+        changes=(("    return min(most, points_left) if points_left else most\n", "    return most\n"),),
+        mistake="a held trigger goes on into the next region without a fresh press",
+        breaks="I4",
+        caught_by=(f"{_WHOLE}::test_no_magazine_reaches_beyond_its_region_and_the_next_region_wants_a_fresh_press",),
+    ),
+    PlantedBug(
+        name="prime-limit-skipped",
+        file=_PLAN,
+        changes=(("    if volume_nl > limits.prime_nl:\n", "    if volume_nl < 0:\n"),),
+        mistake="any volume may be primed: through a needle that is in a patient it is a dose without limit",
+        breaks="I1",
+        caught_by=("tests/unit/test_shot_plan.py::test_a_prime_keeps_its_limit_and_moves_at_least_one_increment",),
+    ),
+    PlantedBug(
+        name="dose-moved-to-another-phase",
+        file=_PLAN,
+        changes=(
+            (
+                "    dwell = total * (profile.entry_percent + profile.dwell_percent) // 100 - entry\n",
+                "    dwell = total * profile.dwell_percent // 100\n",
+            ),
+        ),
+        mistake="each phase is rounded by itself: what is left over is all given on the way out",
+        breaks="dose",
+        caught_by=(
+            "tests/unit/test_shot_plan.py"
+            "::test_phases_share_a_shot_exactly_and_within_one_increment_of_their_percentage",
+        ),
+    ),
+    PlantedBug(
+        name="plunger-drawn-beyond-the-vial",
+        file=_TREATMENT,
+        changes=(("Nanolitres(max(0, session.serum.vial_nl - drawn_nl))", "Nanolitres(session.serum.vial_nl)"),),
+        mistake="each refill may draw the whole vial again: the second one draws air",
+        breaks="I1",
+        caught_by=("tests/unit/test_machine_walks.py", "tests/unit/test_machine_sessions.py"),
+    ),
+    PlantedBug(
+        name="driver-ceiling-of-a-session",
+        file="drivers/pump/cavro_program.py",
+        changes=(("shot_nl_most=limits.shot_nl,", "shot_nl_most=limits.session_nl,"),),
+        mistake="the driver's independent ceiling for a shot is set to that of a session",
+        breaks="I1",
+        caught_by=("tests/unit/test_console_wiring.py::test_the_drivers_ceiling_is_the_consoles_own_limits",),
+    ),
+)
