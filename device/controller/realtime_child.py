@@ -25,6 +25,8 @@ PERMIT_PERIOD_S: Final = 0.005
 START_DEADLINE_S: Final = 15.0
 MOST_RESTARTS: Final = 5
 """A child that dies more often than this needs a person, not another start."""
+RESTART_PAUSE_S: Final = 0.1
+"""After a start that failed: whatever was in its way has a moment to go."""
 
 
 class Child(Protocol):
@@ -162,19 +164,21 @@ class RealtimeChild:
             self._child.kill()
         self._post(FaultOccurred(Fault.REALTIME_LOST, reason))
         await self._end()
-        if self._restarts >= MOST_RESTARTS:
-            log.error("the real-time process was lost %d times: not started again", self._restarts + 1)
-            return
-        self._restarts += 1
-        try:
-            await self._spawn()
-        except (OSError, TimeoutError) as error:
-            log.error("the real-time process could not be started again: %s", error)  # noqa: TRY400 - one line
-            if self._child is not None:
-                self._child.kill()
-            await self._end()
-            return
-        self._post(RealtimeRestarted())
+        while self._restarts < MOST_RESTARTS and not self._closing:
+            self._restarts += 1
+            try:
+                await self._spawn()
+            except (OSError, TimeoutError) as error:
+                # A needle may be in: one start that failed is no reason not to try the next.
+                log.error("restart %d of %d of the real-time process failed: %s", self._restarts, MOST_RESTARTS, error)  # noqa: TRY400 - one line
+                if self._child is not None:
+                    self._child.kill()
+                await self._end()
+                await asyncio.sleep(RESTART_PAUSE_S)
+            else:
+                self._post(RealtimeRestarted())
+                return
+        log.error("the real-time process is not started again: %d restarts are the most", MOST_RESTARTS)
 
     async def _end(self) -> None:
         child, self._child = self._child, None

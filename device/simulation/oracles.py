@@ -50,6 +50,9 @@ class Watch(Observer):
         self.given = 0
         """Increments pushed out of syringe and tube for a magazine: what the book must hold at least."""
         self._drawn_back = 0
+        """What the next movement toward the needle repays before it gives: a suck-back's draw, and open play."""
+        self._play = 0
+        """The drive's play that is open, in increments: all of it after a draw."""
         self.wasted = 0
         """Increments given while the plunger was homed: no dose, and in no book."""
         gun.observers.append(self)
@@ -61,7 +64,7 @@ class Watch(Observer):
 
     def plunger(self, before: int, after: int, needle_side: bool, now_ns: int) -> None:
         gun = self._gun
-        given = self._displaced(before, after) if needle_side else 0
+        given = self._displaced(before, after, needle_side=needle_side)
         gate_sticks = gun.world.trouble_gate_1_stuck or gun.world.trouble_gate_2_stuck
         if needle_side and after > before and gun.world.needle_steps > 0 and not (gun.pump.is_homing or gate_sticks):
             self._violated(f"I9: suck-back with the needle at step {gun.world.needle_steps}")
@@ -84,14 +87,20 @@ class Watch(Observer):
             if self._undisturbed:
                 self._check_place(intent)
 
-    def _displaced(self, before: int, after: int) -> int:
-        """Return what this movement pushed toward the needle, less what it had drawn back from there before."""
+    def _displaced(self, before: int, after: int, *, needle_side: bool) -> int:
+        """Return what this movement pushed toward the needle, less what it had drawn back from there before.
+
+        With the valve at the vial nothing is pushed there, but the play opens and closes as anywhere.
+        """
+        play = self._play
         if after > before:
-            self._drawn_back += after - before
+            self._play = min(self._gun.pump.play, play + after - before)
+            self._drawn_back += after - before if needle_side else self._play - play
             return 0
-        repaid = min(before - after, self._drawn_back)
+        self._play = max(0, play - (before - after))
+        repaid = min(before - after if needle_side else play - self._play, self._drawn_back)
         self._drawn_back -= repaid
-        return before - after - repaid
+        return before - after - repaid if needle_side else 0
 
     def _check_limits(self) -> None:
         if self._shot_given > self._shot_most:

@@ -37,6 +37,8 @@ class PumpUnit:
         self.firmware = PumpFirmware(
             self, address=address, position=position, told_of_gates=True, fluid=path, look_ns=look_ns
         )
+        self.play = 0 if fluid is None else -(-fluid.backlash_pl * STROKES[1] // (fluid.stroke_nl * 1000))
+        """The play of its drive, in increments, rounded up."""
         self._wire = PumpOnLine(self.firmware, baud=baud)
         self._timer: Timer | None = None
         self._due_ns = 0

@@ -226,14 +226,19 @@ class ProcessLoop(_EventLoop):  # type: ignore[misc]
         self._schedule()
 
     def kill(self) -> None:
-        """SIGKILL: nothing runs ever again."""
+        """SIGKILL: nothing runs ever again; a frozen process dies like any other."""
         self.alive = False
+        self._frozen = False
         # Kept for the burial: a task whose next step was due can be taken apart only by that step.
         self._left_over.extend(self._ready)
         self._ready.clear()
 
     def bury(self) -> None:
-        """Take apart the tasks of a killed process without a moment passing; their ports must be mute by now."""
+        """Take apart the tasks of a killed process without a moment passing; their ports must be mute by now.
+
+        Raises RuntimeError for a living process, and for a task that does not end: collected later, it would end in
+        the middle of another.
+        """
         if self.alive:
             raise RuntimeError("a living process is not buried")
         tasks = asyncio.all_tasks(self)
@@ -246,6 +251,9 @@ class ProcessLoop(_EventLoop):  # type: ignore[misc]
                 break
             self._run()
         self._ready.clear()
+        for task in tasks:
+            if not task.done():
+                raise RuntimeError(f"a task of a killed process does not end: {task}")
 
     def _enqueue(self, handle: _Handle) -> None:
         self._ready.append(handle)

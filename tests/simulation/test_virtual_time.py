@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -114,6 +115,35 @@ def test_a_killed_process_runs_nothing_more_not_even_its_clean_up() -> None:
     assert seen == []
     loop.bury()
     assert seen == ["cleaned up"], "at its burial, when its ports are mute"
+
+
+def test_a_frozen_process_that_is_killed_is_taken_apart_like_any_other() -> None:
+    async def tidy() -> None:
+        try:
+            await asyncio.sleep(HOUR_NS / 1e9)
+        finally:
+            await asyncio.sleep(0)
+
+    time, loop, task = running(tidy())
+    time.step()
+    loop.freeze()
+    end(loop)
+    assert task.cancelled()
+
+
+def test_a_task_that_outlives_its_process_is_an_error() -> None:
+    async def stubborn() -> None:
+        for _ in range(2):
+            with suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
+
+    time, loop, task = running(stubborn())
+    time.step()
+    loop.kill()
+    with pytest.raises(RuntimeError, match="does not end"):
+        loop.bury()
+    loop.bury()
+    assert task.done()
 
 
 def test_a_living_process_is_not_buried() -> None:

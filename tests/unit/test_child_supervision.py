@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from device.controller.realtime_child import MOST_RESTARTS, PERMIT_PERIOD_S, Child, RealtimeChild
+from device.controller.realtime_child import MOST_RESTARTS, PERMIT_PERIOD_S, RESTART_PAUSE_S, Child, RealtimeChild
 from device.core.events import Event, FaultOccurred, RealtimeRestarted
 from device.core.faults import Fault
 from device.core.realtime_messages import Homed, Unload
@@ -167,17 +167,32 @@ def test_a_process_that_dies_again_and_again_is_not_started_for_ever() -> None:
     assert console.events.count(RealtimeRestarted()) == MOST_RESTARTS
 
 
-def test_a_successor_that_ends_at_its_start_is_no_restart() -> None:
+def test_a_successor_that_ends_at_its_start_is_no_restart_and_another_is_started() -> None:
     async def work(console: Console) -> None:
         console.stillborn = True
         console.processes[0].ended = "it ended with code 1"
-        await pass_ms(50)
+        await pass_ms(RESTART_PAUSE_S * 1000)
+        console.stillborn = False
+        await pass_ms(RESTART_PAUSE_S * 1000 + 50)
+        assert console.child.pid is not None
+
+    console = supervised(work)
+    assert console.events == [FaultOccurred(Fault.REALTIME_LOST, "it ended with code 1"), RealtimeRestarted()]
+    assert len(console.processes) > 2
+    assert all("killed" in stillborn.done for stillborn in console.processes[1:-1])
+
+
+def test_successors_that_all_end_at_their_start_are_given_up() -> None:
+    async def work(console: Console) -> None:
+        console.stillborn = True
+        console.processes[0].ended = "it ended with code 1"
+        await pass_ms(MOST_RESTARTS * RESTART_PAUSE_S * 1000 + 50)
         assert console.child.pid is None
 
     console = supervised(work)
     assert console.faults == [Fault.REALTIME_LOST]
     assert RealtimeRestarted() not in console.events
-    assert "killed" in console.processes[1].done
+    assert len(console.processes) == 1 + MOST_RESTARTS
 
 
 def test_orders_reach_the_present_process_and_its_reports_come_back() -> None:
