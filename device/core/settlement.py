@@ -1,8 +1,9 @@
 """What came of a magazine, from absolute plunger positions and what the real-time process saw.
 
 Pure and repeatable: settling twice gives the same answer. Of all histories that fit what is known, the one that gave
-the most is booked; when none fits, or the position is unknown, the most that can have been given is booked and the
-result is uncertain.
+the most is booked; the result is certain when they all gave the same. When none fits, or the position is unknown, the
+most that can have been given is booked and the result is uncertain. The next shot repays only what was drawn back in
+every history: what may never have been given is booked, and never made up.
 """
 
 from dataclasses import dataclass, replace
@@ -33,7 +34,11 @@ class ShotSettlement:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A whole magazine settled: the plunger's place afterwards, the carried remainder, and each shot."""
+    """A whole magazine settled: the plunger's place afterwards, the carried remainder, and each shot.
+
+    `low_water`: the lowest place up to which the plunger has surely given; `position` lies above it by what the next
+    shot has to repay. `given` may reach deeper when `certain` is False.
+    """
 
     position: Increments
     low_water: Increments
@@ -56,24 +61,31 @@ def settle(intent: MagazineIntent, *, position: Increments | None, seen: Seen | 
     targets = intent.targets
     most = len(targets) if seen is None else min(seen.opened, len(targets))
     fewest = 0 if seen is None else min(seen.done, most)
-    lows = _low_waters(intent)
     # A gate that sticks open lets the pump begin one move that was never asked for; the next one waits again.
     beyond = min(most + 1, len(targets))
-    worst = lows[beyond if position is None else most]
-    if position is not None:
-        best = _most_given(intent, position, fewest, beyond)
-        if best is not None:
-            return _settlement(intent, complete=best[0], end=best[1], position=position, certain=True)
-        # What was seen and where the plunger stands contradict each other: the most of both is booked, not believed.
-        ruled_out = _most_given(intent, position, 0, len(targets))
-        worst = min(worst, position, worst if ruled_out is None else ruled_out[1])
-    return _settlement(
-        intent,
-        complete=most,
-        end=Increments(max(0, worst)),
-        position=position if position is not None else Increments(targets[most - 1] if most else intent.start),
-        certain=False,
-    )
+    if position is None:
+        place = Increments(targets[most - 1] if most else intent.start)
+        end = Increments(_low_waters(intent)[beyond])
+        return _settlement(intent, complete=most, end=end, position=place, low_water=place, certain=False)
+    fitting = _fitting(intent, position, fewest, beyond)
+    if fitting:
+        # The lowest plunger gave the most; among equals more moves are complete.
+        low, complete = min(fitting, key=lambda history: (history[0], -history[1]))
+        highest, _ = max(fitting)
+        certain = highest - low <= POSITION_TOLERANCE
+        return _settlement(
+            intent,
+            complete=complete,
+            end=Increments(low),
+            position=position,
+            low_water=Increments(low if certain else min(highest, position)),
+            certain=certain,
+        )
+    # What was seen and where the plunger stands contradict each other: the most of both is booked, not believed.
+    ruled_out = _fitting(intent, position, 0, len(targets))
+    end = Increments(max(0, min(_low_waters(intent)[most], position, *(low for low, _ in ruled_out))))
+    low_water = Increments(max(0, position))
+    return _settlement(intent, complete=most, end=end, position=position, low_water=low_water, certain=False)
 
 
 def _low_waters(intent: MagazineIntent) -> list[int]:
@@ -84,8 +96,8 @@ def _low_waters(intent: MagazineIntent) -> list[int]:
     return lows
 
 
-def _most_given(intent: MagazineIntent, position: Increments, fewest: int, most: int) -> tuple[int, Increments] | None:
-    """Return (complete moves, lowest position) of the fitting history that gave the most; None if none fits."""
+def _fitting(intent: MagazineIntent, position: Increments, fewest: int, most: int) -> list[tuple[int, int]]:
+    """Return every history that fits the position: its lowest plunger position, and how many moves it completed."""
     places = [intent.start, *intent.targets]
     lows = _low_waters(intent)
     found: list[tuple[int, int]] = []
@@ -96,15 +108,17 @@ def _most_given(intent: MagazineIntent, position: Increments, fewest: int, most:
             low, high = sorted((places[complete], places[complete + 1]))
             if low < position < high:
                 found.append((min(lows[complete], int(position)), complete))
-    if not found:
-        return None
-    # The lowest plunger gave the most; among equals more moves are complete.
-    low, complete = min(found, key=lambda item: (item[0], -item[1]))
-    return complete, Increments(low)
+    return found
 
 
 def _settlement(
-    intent: MagazineIntent, *, complete: int, end: Increments, position: Increments, certain: bool
+    intent: MagazineIntent,
+    *,
+    complete: int,
+    end: Increments,
+    position: Increments,
+    low_water: Increments,
+    certain: bool,
 ) -> Settlement:
     low = intent.low_water
     carry = intent.carry_before
@@ -136,7 +150,7 @@ def _settlement(
         shots[-1] = replace(last, given={**last.given, phase: Increments(last.given[phase] + beyond)}, touched=True)
     return Settlement(
         position=position,
-        low_water=end,
+        low_water=low_water,
         carry=carry,
         given=total,
         certain=certain,

@@ -37,6 +37,7 @@ class Watch(Observer):
         self._opened = 0
         self._loads = 0
         self._shot_given = 0
+        self._magazine_given = 0
         self._session_given = 0
         self._shot_most = self._session_most = self._lowest_target = 0
         self._trigger_edges = -1
@@ -49,6 +50,8 @@ class Watch(Observer):
         """Increments of the largest magazine that was ever authorised."""
         self.given = 0
         """Increments pushed out of syringe and tube for a magazine: what the book must hold at least."""
+        self.doubt = 0
+        """Increments by which the book may hold more than was given."""
         self._drawn_back = 0
         """What the next movement toward the needle repays before it gives: a suck-back's draw, and open play."""
         self._play = 0
@@ -79,8 +82,11 @@ class Watch(Observer):
             self._violated(f"{given} increments given without an open intent")
             return
         self._shot_given += given
+        self._magazine_given += given
         if after < self._lowest_target:
             self._violated(f"the plunger at {after} has passed the last authorised target {self._lowest_target}")
+        if self._magazine_given > intent.low_water - self._lowest_target + POSITION_TOLERANCE:
+            self._violated(f"I1: {self._magazine_given} increments, the intent is {intent.low_water} to {after}")
         if intent.purpose_of is Purpose.INJECT:
             self._session_given += given
             self._check_limits()
@@ -211,7 +217,7 @@ class Watch(Observer):
     def recorded(self, records: Sequence[Record], now_ns: int) -> None:
         for record in records:
             if isinstance(record, MagazineIntent):
-                self._intent, self._opened, self._shot_given = record, 0, 0
+                self._intent, self._opened, self._shot_given, self._magazine_given = record, 0, 0, 0
                 self._intent_ns = now_ns
                 self._lowest_target = min(record.targets)
                 self._take_limits()
@@ -221,15 +227,21 @@ class Watch(Observer):
                 self.magazines_largest = max(self.magazines_largest, record.start - min(places))
             elif isinstance(record, MagazineSettled):
                 self._intent = None
+                self.doubt += self._doubt(record)
             elif isinstance(record, SessionStarted):
                 self._session_given = 0
 
-    def doubt(self, outcome: MagazineSettled) -> int:
-        """Return by how many increments an uncertain outcome may be booked too high: one phase.
+    def _doubt(self, outcome: MagazineSettled) -> int:
+        """Return by how many increments an outcome may be booked too high: uncertain, one phase.
 
-        The whole magazine where nobody was left who knew: the controller had died, and the pump had lost its place.
+        One more where the pump has lost its place, for a gate that may have stuck; the whole magazine where besides
+        the controller had died, so that nobody was left who knew.
         """
-        return self.magazines_largest if outcome.reason == "recovered" else self.phases_largest
+        if outcome.certain:
+            return POSITION_TOLERANCE
+        if outcome.reason == "recovered":
+            return self.magazines_largest
+        return self.phases_largest * (2 if self._gun.pump.reset_ns >= self._intent_ns else 1)
 
     # I5
 
@@ -262,27 +274,22 @@ class Watch(Observer):
 def check_the_book(gun: VirtualGun, watch: Watch) -> list[str]:
     """Return what contradicts I2: booked is at least what was given, and at most one phase more; empty when it holds.
 
-    Exactly what was given when nothing was uncertain, but for two things that are booked the larger way though
-    certain: a move that ended within the encoder's resolution of its target is complete; and a plunger just above a
-    shot's end may come from above, or from a suck-back that had begun. The next shot repays the second, unless the
-    plunger was homed in between.
+    Exactly what was given when nothing was uncertain, but for a move that ended within the encoder's resolution of its
+    target, which is complete.
     """
     records = gun.records()
     outcomes = [record for record in records if isinstance(record, MagazineSettled)]
     booked, given = sum(outcome.given for outcome in outcomes), watch.given
-    uncertain = sum(watch.doubt(outcome) for outcome in outcomes if not outcome.certain)
     ledger = Ledger()
     for record in records:
         ledger = apply(ledger, record)
-    owed = (ledger.position or 0) - ledger.low_water if not watch.wasted else watch.phases_largest
-    slack = owed + uncertain + len(outcomes) * POSITION_TOLERANCE
     found = []
     if gun.given > watch.given + watch.wasted:
         found.append(f"I2: {gun.given} increments left the needle, the plunger pushed {watch.given + watch.wasted}")
     if booked < given:
         found.append(f"I2: {given} increments given, {booked} booked")
-    elif booked - given > slack:
-        found.append(f"I2: {given} increments given, {booked} booked, {slack} may be too much")
+    elif booked - given > watch.doubt:
+        found.append(f"I2: {given} increments given, {booked} booked, {watch.doubt} may be too much")
     if ledger != gun.console.ledger:
         found.append("the durable book differs from the controller's")
     shots = [record.shot for record in records if isinstance(record, ShotGiven)]

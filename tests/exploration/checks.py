@@ -85,7 +85,7 @@ def _settled(record: MagazineSettled, given: int, intent: IntentFacts) -> list[s
         return [f"magazine {record.magazine_id} is settled, open is {intent.magazine}"]
     if record.given < given:
         return [f"I2: {record.given} increments are booked, {given} were given"]
-    most = intent.largest_move + POSITION_TOLERANCE if record.certain else intent.authorised
+    most = POSITION_TOLERANCE if record.certain else intent.authorised
     if record.given - given > most:
         return [f"I2: {record.given} increments are booked, only {given} were given"]
     return []

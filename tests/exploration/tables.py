@@ -59,7 +59,6 @@ class IntentFacts(NamedTuple):
     magazine: int
     lowest: int
     authorised: int
-    largest_move: int
     primes: bool
     latched: bool
 
@@ -279,13 +278,11 @@ def _console_facts(console: Console) -> ConsoleFacts:
 def intent_facts(intent: MagazineIntent | None, *, latched: bool) -> IntentFacts:
     """Return what is asked of an open intent."""
     if intent is None:
-        return IntentFacts(NONE, 0, 0, 0, primes=False, latched=latched)
-    places = [intent.start, *intent.targets]
+        return IntentFacts(NONE, 0, 0, primes=False, latched=latched)
     return IntentFacts(
         magazine=intent.magazine_id,
         lowest=min(intent.targets),
         authorised=intent.low_water - min(intent.targets),
-        largest_move=max(abs(after - before) for before, after in zip(places, intent.targets, strict=False)),
         primes=intent.purpose_of is Purpose.PRIME,
         latched=latched,
     )

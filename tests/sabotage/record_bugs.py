@@ -14,7 +14,7 @@ RECORD_BUGS: Final = (
     PlantedBug(
         name="least-history-booked",
         file=_SETTLEMENT,
-        changes=(("low, complete = min(found,", "low, complete = max(found,"),),
+        changes=(("low, complete = min(fitting, key=", "low, complete = max(fitting, key="),),
         mistake="of all histories that fit the position the one that gave the least is booked",
         breaks="I2",
         caught_by=(
@@ -25,7 +25,7 @@ RECORD_BUGS: Final = (
     PlantedBug(
         name="uncertain-booked-as-nothing",
         file=_SETTLEMENT,
-        changes=(("    worst = lows[beyond if position is None else most]\n", "    worst = lows[0]\n"),),
+        changes=(("end = Increments(_low_waters(intent)[beyond])", "end = Increments(_low_waters(intent)[0])"),),
         mistake="what is not known is booked as not given",
         breaks="I2",
         caught_by=("tests/unit/test_settlement.py::test_knowing_nothing_at_all_books_the_whole_magazine",),
@@ -41,7 +41,7 @@ RECORD_BUGS: Final = (
     PlantedBug(
         name="stuck-gate-history-left-out",
         file=_SETTLEMENT,
-        changes=(("_most_given(intent, position, fewest, beyond)", "_most_given(intent, position, fewest, most)"),),
+        changes=(("_fitting(intent, position, fewest, beyond)", "_fitting(intent, position, fewest, most)"),),
         mistake="a move that a stuck gate let begin fits no history and is called uncertain or lost",
         breaks="I2",
         caught_by=("tests/unit/test_settlement.py::test_a_move_that_a_stuck_gate_let_begin_is_booked_like_any_other",),
@@ -49,12 +49,35 @@ RECORD_BUGS: Final = (
     PlantedBug(
         name="contradiction-believed",
         file=_SETTLEMENT,
-        changes=(("        worst = min(worst, position, worst if ruled_out is None else ruled_out[1])\n", ""),),
+        changes=(
+            ("min(_low_waters(intent)[most], position, *(low for low, _ in ruled_out))", "_low_waters(intent)[most]"),
+        ),
         mistake="a plunger deeper than any gate allowed is booked at what the gates allowed",
         breaks="I2",
         caught_by=(
             "tests/unit/test_settlement.py"
             "::test_a_plunger_deeper_than_any_gate_allowed_is_uncertain_and_books_all_of_it",
+        ),
+    ),
+    PlantedBug(
+        name="made-up-for-what-may-have-been-given",
+        file=_SETTLEMENT,
+        changes=(("low if certain else min(highest, position)", "low"),),
+        mistake="the next shot repays a suck-back that may not have happened: serum on top of its own dose",
+        breaks="I1",
+        caught_by=(
+            "tests/unit/test_settlement.py::test_a_suck_back_that_may_not_have_happened_is_not_repaid_by_the_next_shot",
+        ),
+    ),
+    PlantedBug(
+        name="sure-of-one-of-two-courses",
+        file=_SETTLEMENT,
+        changes=(("certain = highest - low <= POSITION_TOLERANCE", "certain = True"),),
+        mistake="where two courses fit that gave differently, one of them is taken for certain and nobody asked",
+        breaks="I2",
+        caught_by=(
+            "tests/unit/test_settlement.py"
+            "::test_a_place_passed_twice_because_of_the_suck_back_books_the_most_that_can_have_been",
         ),
     ),
     PlantedBug(

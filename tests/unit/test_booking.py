@@ -89,7 +89,7 @@ def test_times_that_were_not_measured_are_not_booked_as_a_microsecond() -> None:
 
 def test_a_shot_that_nobody_reported_has_no_depth_and_no_times() -> None:
     _, (shot,), _ = booked(replace(FIRING, ended=None), DONE)
-    assert (shot.reason, shot.outcome, shot.depth_um) == ("recovered", "delivered", -1)
+    assert (shot.reason, shot.outcome, shot.depth_um) == ("recovered", "uncertain", -1)
     times = (shot.press_to_step_us, shot.step_late_us_p50, shot.step_late_us_p99, shot.step_late_us_max)
     assert (*times, shot.entry_us, shot.dwell_us, shot.exit_us, shot.stroke_us) == (-1,) * 8
 
@@ -216,8 +216,8 @@ def test_a_settled_magazine_is_written_down_whole() -> None:
     lost = records[-1]
     assert isinstance(lost, MagazineSettled)
     assert (lost.reason, lost.certain) == ("recovered", False)
-    # Where the second gate let it go; booked is the move of a third one that may have stuck.
-    assert (lost.position, lost.low_water) == (9_592, 9_496)
+    # Where the second gate let it go; booked besides is the move of a third one that may have stuck.
+    assert (lost.position, lost.low_water, lost.given) == (9_592, 9_592, 480)
 
 
 def test_settling_forgets_the_magazine_with_its_reports_and_remembers_the_last_shot() -> None:
