@@ -36,8 +36,10 @@ def stride(state: ScanState, motion: Motion, *, home: bool, spec: ScanSpec, now_
     Only for inputs that are `motion.clear` and a scan with nothing else to look at: the same result as the whole scan,
     in a fraction of its time. `home` is the home switch.
     """
-    action = motion.action
-    late_ns = now_ns - motion.due_ns
+    # Read outright, here and below: this is done for every step, and each call would cost a part of it.
+    timeline, place = motion.timeline, motion.place
+    action = timeline.actions[place]
+    late_ns = now_ns - motion.base_ns - timeline.due_ns[place]
     if (
         action not in _STEPS
         or late_ns > spec.timing.late_limit_ns
@@ -45,7 +47,7 @@ def stride(state: ScanState, motion: Motion, *, home: bool, spec: ScanSpec, now_
     ):
         return None
     if late_ns < 0:
-        return _waiting(state, motion, min(motion.due_ns, now_ns + spec.timing.armed_scan_ns), ())
+        return _waiting(state, motion, min(now_ns - late_ns, now_ns + spec.timing.armed_scan_ns), ())
     return _step(state, motion, action, spec=spec, now_ns=now_ns, reports=())
 
 

@@ -108,8 +108,8 @@ class ControllerProcess:
         if not whole:
             gun.cut_power()
             raise JournalWriteError("the power is gone")
-        for observer in gun.observers:
-            observer.recorded(records, gun.time.now_ns)
+        for recorded in gun.audience.recorded:
+            recorded(records, gun.time.now_ns)
 
     @property
     def baud(self) -> int:
@@ -125,8 +125,8 @@ class ControllerProcess:
     def write(self, data: bytes) -> None:
         """Send to the pump."""
         if self.alive and self._received is not None and not self._gun.passing():
-            for observer in self._gun.observers:
-                observer.sent(data, self._gun.time.now_ns)
+            for sent in self._gun.audience.sent:
+                sent(data, self._gun.time.now_ns)
             self._gun.pump.host_sends(data)
 
     def close(self) -> None:
@@ -165,8 +165,8 @@ class ControllerProcess:
     def _bytes_arrived(self, data: bytes) -> None:
         def take() -> None:
             if self._received is not None:
-                for observer in self._gun.observers:
-                    observer.received(data, self._gun.time.now_ns)
+                for received in self._gun.audience.received:
+                    received(data, self._gun.time.now_ns)
                 self._received(data)
 
         self._deliver(take)
@@ -177,8 +177,8 @@ class ControllerProcess:
 
     def _changed(self, console: Console) -> None:
         before, self._state = self._state, console.state
-        for observer in self._gun.observers:
-            observer.changed(before, console, self._gun.time.now_ns)
+        for changed in self._gun.audience.changed:
+            changed(before, console, self._gun.time.now_ns)
 
     # The process' own life
 

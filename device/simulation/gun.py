@@ -27,7 +27,7 @@ from device.simulation.broker import SimulatedBroker
 from device.simulation.controller_process import Answer, ControllerProcess
 from device.simulation.disk import Disk
 from device.simulation.gateway_process import GatewayProcess
-from device.simulation.observer import Observer
+from device.simulation.observer import Audience, Observer
 from device.simulation.pump_unit import PumpUnit
 from device.simulation.realtime_process import RealtimeProcess
 from device.simulation.virtual_time import START_NS, VirtualTime
@@ -75,7 +75,8 @@ class VirtualGun:
         fluid: FluidSpec | None = None,
     ) -> None:
         self.configuration = configuration
-        self.observers: list[Observer] = list(observers)
+        self.audience = Audience()
+        self.audience.add(*observers)
         self.leave_out = leave_out
         self.time = VirtualTime()
         self.directory = scratch_directory() if directory is None else directory
@@ -97,6 +98,7 @@ class VirtualGun:
             (lines.trigger_a, lines.trigger_b, lines.stop_a, lines.stop_b, lines.home, lines.contact, lines.phase)
         )
         self._gates = frozenset((lines.gate_1, lines.gate_2))
+        self._step = lines.step
         serial = configuration.serial
         self.pump = PumpUnit(self, content, serial.baud, serial.address, fluid=fluid)
         self.hands = SimulatedOperator(self.world, seed=seed, now_ns=self.time.clock)
@@ -138,7 +140,7 @@ class VirtualGun:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.observers.clear()
+        self.audience.leave()
         if self.gateway is not None:
             self.gateway.close()
         self.controller.bury()
@@ -161,8 +163,12 @@ class VirtualGun:
 
     def edge(self, line: int, level: bool, now_ns: int) -> None:  # noqa: FBT001 - a level is the datum
         """A process changed an output line."""
-        for observer in self.observers:
-            observer.edge(line, level, now_ns)
+        if line == self._step:
+            for step_edge in self.audience.step_edge:
+                step_edge(level, now_ns)
+            return
+        for edge in self.audience.edge:
+            edge(line, level, now_ns)
 
     def _level_changed(self, line: int) -> None:
         if line in self._inputs:
@@ -320,5 +326,5 @@ class VirtualGun:
 
     def lost(self, what: str) -> None:
         """Tell the observers that a process is gone or frozen."""
-        for observer in self.observers:
-            observer.lost(what, self.time.now_ns)
+        for lost in self.audience.lost:
+            lost(what, self.time.now_ns)

@@ -1,6 +1,6 @@
 """Who looks on: every event of the simulated gun, at the moment it happens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from device.core.console import Console, State
 from device.core.realtime_messages import Order, Report
@@ -15,7 +15,10 @@ class Observer:
     """
 
     def edge(self, line: int, level: bool, now_ns: int) -> None:  # noqa: FBT001 - a level is the datum
-        """A process changed an output line."""
+        """A process changed an output line other than that of the steps."""
+
+    def step_edge(self, level: bool, now_ns: int) -> None:  # noqa: FBT001 - a level is the datum
+        """A process changed the line of the steps."""
 
     def scanned(self, before: ScanState, result: Scan, now_ns: int) -> None:
         """The real-time process made a scan and wrote its outputs."""
@@ -46,3 +49,33 @@ class Observer:
 
     def lost(self, what: str, now_ns: int) -> None:
         """A process was killed or frozen, or the power was cut."""
+
+
+class Audience:
+    """The observers of one gun: for each event the methods of those who want to see it, in the order they came."""
+
+    def __init__(self) -> None:
+        self.edge: tuple[Callable[[int, bool, int], None], ...] = ()
+        self.step_edge: tuple[Callable[[bool, int], None], ...] = ()
+        self.scanned: tuple[Callable[[ScanState, Scan, int], None], ...] = ()
+        self.plunger: tuple[Callable[[int, int, bool, int], None], ...] = ()
+        self.phase: tuple[Callable[[bool, int], None], ...] = ()
+        self.sent: tuple[Callable[[bytes, int], None], ...] = ()
+        self.received: tuple[Callable[[bytes, int], None], ...] = ()
+        self.recorded: tuple[Callable[[Sequence[Record], int], None], ...] = ()
+        self.changed: tuple[Callable[[State, Console, int], None], ...] = ()
+        self.ordered: tuple[Callable[[Order, int], None], ...] = ()
+        self.reported: tuple[Callable[[Report, int], None], ...] = ()
+        self.lost: tuple[Callable[[str, int], None], ...] = ()
+
+    def add(self, *observers: Observer) -> None:
+        """Let them look on from now on."""
+        for observer in observers:
+            for event in vars(self):
+                if getattr(type(observer), event) is not getattr(Observer, event):
+                    setattr(self, event, (*getattr(self, event), getattr(observer, event)))
+
+    def leave(self) -> None:
+        """Let nobody look on any more."""
+        for event in vars(self):
+            setattr(self, event, ())

@@ -40,6 +40,8 @@ class Watch(Observer):
         self._magazine_given = 0
         self._session_given = 0
         self._shot_most = self._session_most = self._lowest_target = 0
+        lines = gun.configuration.lines
+        self._trigger = (lines.trigger_a, lines.trigger_b)
         self._trigger_edges = -1
         self._pressed = False
         self._shots_of_press = 0
@@ -58,7 +60,7 @@ class Watch(Observer):
         """The drive's play that is open, in increments: all of it after a draw."""
         self.wasted = 0
         """Increments given while the plunger was homed: no dose, and in no book."""
-        gun.observers.append(self)
+        gun.audience.add(self)
 
     def _violated(self, what: str) -> None:
         self.violations.append(f"{(self._gun.time.now_ns) / 1e6:.3f} ms: {what}")
@@ -153,7 +155,7 @@ class Watch(Observer):
 
     def edge(self, line: int, level: bool, now_ns: int) -> None:
         world, lines = self._gun.world, self._gun.configuration.lines
-        if line not in (lines.gate_1, lines.gate_2) or level:
+        if level or line not in (lines.gate_1, lines.gate_2):
             return
         if not world.level(lines.gate_1) and not world.level(lines.gate_2):
             self._violated("both gates are open")
@@ -196,11 +198,12 @@ class Watch(Observer):
             self._violated("I4: a shot begins with the trigger released")
 
     def _look_at_trigger(self) -> None:
-        world, lines = self._gun.world, self._gun.configuration.lines
-        edges = world.edges(lines.trigger_a) + world.edges(lines.trigger_b)
+        world, (line_a, line_b) = self._gun.world, self._trigger
+        edges = world.edges(line_a) + world.edges(line_b)
         if edges == self._trigger_edges:
             return
         self._trigger_edges = edges
+        lines = self._gun.configuration.lines
         pressed = not world.level(lines.trigger_a) and world.level(lines.trigger_b)
         if pressed and not self._pressed:
             self._shots_of_press = 0

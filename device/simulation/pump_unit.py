@@ -12,7 +12,7 @@ from drivers.pump.cavro_codec import Command as Frame
 from drivers.sim.fluid import FluidSpec
 from drivers.sim.pump_firmware import PumpFirmware
 from drivers.sim.pump_line import PumpOnLine
-from drivers.sim.pump_mechanics import GATE_LOOK_NS, MOVING_LOOK_NS, NOT_INITIALISED, STROKES
+from drivers.sim.pump_mechanics import GATE_LOOK_NS, GRAIN_NS, NOT_INITIALISED, STROKES
 
 if TYPE_CHECKING:
     from device.simulation.gun import VirtualGun
@@ -32,8 +32,8 @@ class PumpUnit:
         self._gun = gun
         position = content // COARSE
         path = None if fluid is None else gun.world.carry_fluid(fluid, position=position)
-        # As often as the needle takes a step at its fastest: with a coarse axis there is nothing to tell in between.
-        look_ns = max(MOVING_LOOK_NS, gun.configuration.device.axis.shortest_step_ns)
+        # Fluid is told in movements of this length at most; of a step, where a coarse needle stands still for longer.
+        look_ns = max(GRAIN_NS, gun.configuration.device.axis.shortest_step_ns)
         self.firmware = PumpFirmware(
             self, address=address, position=position, told_of_gates=True, fluid=path, look_ns=look_ns
         )
@@ -67,14 +67,14 @@ class PumpUnit:
     def set_phase(self, level: bool, now_ns: int) -> None:  # noqa: FBT001 - a level is the datum
         """Set its output 1."""
         if not self._gun.world.trouble_phase_stuck:
-            for observer in self._gun.observers:
-                observer.phase(level, now_ns)
+            for phase in self._gun.audience.phase:
+                phase(level, now_ns)
         self._gun.world.set_phase(level, now_ns)
 
     def plunger_moved(self, from_position: int, to_position: int, *, needle_side: bool, now_ns: int) -> None:
         """Its plunger moves by a little."""
-        for observer in self._gun.observers:
-            observer.plunger(from_position, to_position, needle_side, now_ns)
+        for plunger in self._gun.audience.plunger:
+            plunger(from_position, to_position, needle_side, now_ns)
         self._gun.world.plunger_moved(from_position, to_position, needle_side=needle_side, now_ns=now_ns)
 
     def host_sends(self, data: bytes) -> None:

@@ -73,10 +73,7 @@ class _End:
         self.permit_until_ns = 0
         self.scan_ns = 0
         self.position = 0
-
-    @property
-    def page(self) -> "_End":
-        return self
+        self.page = self
 
     def receive(self) -> Configure | Order | None:
         if not self.orders:
@@ -161,9 +158,14 @@ class RealtimeProcess:
         self._run()
 
     def _run(self) -> None:
-        gun, cycle = self._gun, self._cycle
-        if cycle is None or not self.alive:
-            return
+        """Make the cycle that is due, and those behind it while a needle is under way and nothing else happens."""
+        if self._cycle is not None and self.alive:
+            while self._run_once(self._cycle):  # ends: time passes, and with it what is due next comes nearer
+                pass
+
+    def _run_once(self, cycle: Cycle) -> bool:
+        """Make one cycle; return whether the next one's time has come."""
+        gun = self._gun
         now_ns = gun.time.now_ns
         if now_ns > self._end.permit_until_ns or not self._leave_out:
             self._quiet_ns = 0
@@ -172,23 +174,35 @@ class RealtimeProcess:
             cycle.before_ns = max(cycle.before_ns, now_ns - self._period_ns)
         before = cycle.state
         result = cycle.run()
-        for observer in gun.observers:
-            observer.scanned(before, result, now_ns)
-        if result.step_due_ns >= 0 and self._end.linked:
-            # A needle under way: nothing is left out here.
-            self._wake_ns = max(result.wake_ns, now_ns + 1) + gun.late_ns()
-            self._period_ns = self._wake_ns - now_ns
-            self._quiet_ns = 0
-            self._timer.cancel()
-            self._timer = gun.time.at(self._wake_ns, self._run)
-            return
-        if not cycle.goes_on:
+        for scanned in gun.audience.scanned:
+            scanned(before, result, now_ns)
+        under_way = result.step_due_ns >= 0 and self._end.linked
+        if not under_way and not cycle.goes_on:
             self._finish("it ended with code 0")
-            return
-        self._wake_ns = max(result.wake_ns, now_ns + 1) + gun.late_ns()
-        self._period_ns = self._wake_ns - now_ns
+            return False
+        wake_ns = result.wake_ns if result.wake_ns > now_ns else now_ns + 1
+        self._wake_ns = wake_ns = wake_ns + gun.late_ns()
+        self._period_ns = wake_ns - now_ns
         self._timer.cancel()
-        self._wait(before, result)
+        if not under_way:
+            self._wait(before, result)
+            return False
+        self._quiet_ns = self._still_until_ns(result)
+        if self._quiet_ns > wake_ns:
+            self._sleep()
+            return False
+        if gun.time.pass_to(wake_ns):
+            return True
+        self._timer = gun.time.at(wake_ns, self._run)
+        return False
+
+    def _still_until_ns(self, result: Scan) -> int:
+        """Return when the step behind this one is due, where the scans in between find nothing; 0 where they may."""
+        motion, lines = result.state.motion, self._lines
+        if motion is None or lines is None or not self._leave_out or self._end.orders:
+            return 0
+        known = lines.known
+        return motion.due_ns if known is not None and known is motion.clear and not known.home else 0
 
     def _wait(self, before: ScanState, result: Scan) -> None:
         """Set the timer for the next cycle that can change anything."""
@@ -244,13 +258,13 @@ class RealtimeProcess:
             self.look()
 
     def _ordered(self, order: Order) -> None:
-        for observer in self._gun.observers:
-            observer.ordered(order, self._gun.time.now_ns)
+        for ordered in self._gun.audience.ordered:
+            ordered(order, self._gun.time.now_ns)
 
     def _tell(self, report: Report) -> None:
         gun, data = self._gun, pack(report)
-        for observer in gun.observers:
-            observer.reported(report, gun.time.now_ns)
+        for reported in gun.audience.reported:
+            reported(report, gun.time.now_ns)
         gun.time.after(LINK_NS, lambda: self._received(data))
 
     def freeze(self) -> None:

@@ -135,7 +135,7 @@ class _Run:
         self._trace.begin()
         self._looked = 0
         self._arrived = False
-        gun.observers += [self._fingerprint, self._trace]
+        gun.audience.add(self._fingerprint, self._trace)
         self._result = SessionResult(
             plan.seed,
             plan.treatment.profile,

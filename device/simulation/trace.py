@@ -81,8 +81,7 @@ class Trace(Observer):
 
     def edge(self, line: int, level: bool, now_ns: int) -> None:
         name = self._names[line]
-        if name != "step":
-            self._add(now_ns, "line", f"{name} {_MEANINGS[name][level]}")
+        self._add(now_ns, "line", f"{name} {_MEANINGS[name][level]}")
 
     def scanned(self, before: ScanState, result: Scan, now_ns: int) -> None:
         if result.outputs.step:
@@ -171,6 +170,9 @@ class Fingerprint(Observer):
 
     def edge(self, line: int, level: bool, now_ns: int) -> None:
         self._hash.update(_EVENT.pack(now_ns, line << 1 | level))
+
+    def step_edge(self, level: bool, now_ns: int) -> None:
+        self._hash.update(_EVENT.pack(now_ns, level - 2))
 
     def plunger(self, before: int, after: int, needle_side: bool, now_ns: int) -> None:
         self._hash.update(_EVENT.pack(now_ns, after << 1 | needle_side))

@@ -54,6 +54,7 @@ class VirtualTime:
         """Calls made so far."""
         self._due: list[tuple[int, int, Timer]] = []
         self._asked = 0
+        self._until_ns = START_NS
 
     def clock(self) -> int:
         """Return the time, in ns."""
@@ -70,9 +71,21 @@ class VirtualTime:
         """Make `call` in `wait_ns`."""
         return self.at(self.now_ns + wait_ns, call)
 
+    def pass_to(self, due_ns: int) -> bool:
+        """Let it be `due_ns` now, if nothing else is due until then; for whoever would end here and ask for a call.
+
+        Returns whether it is; False leaves the time as it is.
+        """
+        due = self._due
+        if due_ns > self._until_ns or (due and due[0][0] <= due_ns):
+            return False
+        self.now_ns = due_ns
+        self.events += 1
+        return True
+
     def run_to(self, until_ns: int) -> None:
         """Let everything happen that is due by `until_ns`; the clock stands there afterwards."""
-        due = self._due
+        due, self._until_ns = self._due, until_ns
         while due and due[0][0] <= until_ns:
             due_ns, _, timer = heapq.heappop(due)
             call = timer.call
@@ -88,7 +101,7 @@ class VirtualTime:
             due_ns, _, timer = heapq.heappop(self._due)
             call = timer.call
             if call is not None:
-                self.now_ns = due_ns
+                self.now_ns = self._until_ns = due_ns
                 self.events += 1
                 call()
                 return

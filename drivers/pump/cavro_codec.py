@@ -39,6 +39,8 @@ ERROR_MEANINGS: Final[dict[int, str]] = {
     15: "command overflow: sent while busy, or longer than the buffer",
 }
 
+_PRINTABLE: Final = bytes(range(0x20, 0x7F))
+
 FrameT = TypeVar("FrameT")
 Scan: TypeAlias = Callable[[bytes], tuple[int, FrameT | None]]
 """Looks at the start of a buffer: (bytes to drop, frame found); (0, None) asks for more bytes."""
@@ -60,7 +62,7 @@ def checksum(data: bytes) -> int:
 
 def is_printable(data: bytes) -> bool:
     """Return whether every byte of `data` is printable ASCII, the only bytes that a frame's data may have."""
-    return all(0x20 <= byte <= 0x7E for byte in data)
+    return not data.translate(None, _PRINTABLE)
 
 
 def _check_data(data: str) -> None:

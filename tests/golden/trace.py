@@ -29,7 +29,7 @@ def trace_of(*, profile: str, points: int) -> str:
         if not answer.accepted:
             raise RuntimeError(f"no session with {profile}: {answer.reasons}")
         gun.hands.touch_skin()
-        gun.observers.append(trace)
+        gun.audience.add(trace)
         trace.begin()
         trace.note("arm", gun.time.now_ns)
         gun.ask(ArmRequested)

@@ -48,8 +48,8 @@ def test_more_than_the_limits_allow_is_found(watched: tuple[VirtualGun, Watch]) 
     limits = replace(gun.configuration.device.limits, shot_nl=low, session_nl=low)
     gun.configuration = replace(gun.configuration, device=replace(gun.configuration.device, limits=limits))
     treat(gun, presses_most=2)
-    assert "I1: 361 increments in one shot" in found(watch)
-    assert "I1: 361 increments in one session" in found(watch)
+    assert "I1: 363 increments in one shot" in found(watch)
+    assert "I1: 363 increments in one session" in found(watch)
 
 
 def test_fluid_outside_the_skin_is_found(watched: tuple[VirtualGun, Watch], mocker: MockerFixture) -> None:

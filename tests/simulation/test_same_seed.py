@@ -31,7 +31,7 @@ def test_leaving_out_cycles_that_can_change_nothing_changes_nothing(profile: str
         with VirtualGun(shipped(), content=800, leave_out=leave_out) as gun:
             make_ready(gun)
             start_session(gun, saline(profile, POINTS))
-            gun.observers.append(fingerprint)
+            gun.audience.add(fingerprint)
             treat(gun, presses_most=4 * POINTS)
             assert gun.world.strokes == POINTS
         prints.add(fingerprint.hexdigest())
