@@ -15,6 +15,7 @@ _SCAN: Final = (
     "tests/unit/test_stroke_walks.py",
     "tests/unit/test_scan_contradictions.py",
     "tests/unit/test_retreat.py",
+    "tests/unit/test_scan_reports.py",
 )
 _MACHINE: Final = (
     "tests/unit/test_machine_sessions.py",
