@@ -72,7 +72,10 @@ class OutputWriter:
 
     def write(self, outputs: Outputs) -> None:
         """Bring the lines to `outputs`; gives the step if there is one."""
-        if outputs is self._last and not outputs.step:
+        if outputs is self._last:
+            # All levels are as they were; only a step is an act and not a level.
+            if outputs.step:
+                self._lines.pulse_step()
             return
         self._last = outputs
         if self._gate and outputs.gate != self._gate:
@@ -178,7 +181,7 @@ class Cycle:
         """Make one cycle now; returns what the scan gave. Raises ConnectionError when configured twice."""
         end, now_ns = self._end, self._now_ns()
         order = end.receive()
-        if isinstance(order, Configure):
+        if order is not None and isinstance(order, Configure):
             raise ConnectionError("configured twice")
         page = end.page
         result = scan(
@@ -192,8 +195,10 @@ class Cycle:
         )
         self._writer.write(result.outputs)
         self.state = result.state
-        if result.step_due_ns >= 0 or result.reports:
+        if result.reports:
             self._report(result, self._now_ns())
+        elif result.step_due_ns >= 0:
+            self._stopwatch.stepped(self._now_ns() - result.step_due_ns)
         page.beat(now_ns, result.state.position)
         self.before_ns = now_ns
         return result

@@ -117,6 +117,8 @@ class PumpUnit:
 
     def _advance_at(self, due_ns: int) -> None:
         if self._timer is not None:
+            if self._due_ns == due_ns > self._gun.time.now_ns:
+                return
             self._timer.cancel()
         self._due_ns = due_ns
         self._timer = self._gun.time.at(due_ns, self.advance)
