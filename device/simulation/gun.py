@@ -83,7 +83,7 @@ class VirtualGun:
         self._own_directory = directory is None
         self.journal_path = self.directory / JOURNAL_NAME
         self._random = Random(seed)  # noqa: S311 - a reproducible world, no secret
-        self._jitter = jitter
+        self.jitter = jitter
         self.wall_clock_step_ms = 0
         """How far the wall clock was set forward since the start; negative: back."""
         axis = configuration.device.axis
@@ -155,7 +155,7 @@ class VirtualGun:
 
     def late_ns(self) -> int:
         """Return how late the next scan is."""
-        return self._random.randrange(LATE_NS_MOST) if self._jitter else 0
+        return self._random.randrange(LATE_NS_MOST) if self.jitter else 0
 
     def wall_clock_ms(self) -> int:
         """Return the wall clock, which nobody may rely on."""
@@ -171,6 +171,8 @@ class VirtualGun:
             edge(line, level, now_ns)
 
     def _level_changed(self, line: int) -> None:
+        for level in self.audience.level:
+            level(line, self.time.now_ns)
         if line in self._inputs:
             if self.realtime is not None:
                 self.realtime.line_changed()

@@ -20,6 +20,9 @@ class Observer:
     def step_edge(self, level: bool, now_ns: int) -> None:  # noqa: FBT001 - a level is the datum
         """A process changed the line of the steps."""
 
+    def level(self, line: int, now_ns: int) -> None:
+        """A line other than that of the steps has another level, whoever changed it."""
+
     def scanned(self, before: ScanState, result: Scan, now_ns: int) -> None:
         """The real-time process made a scan and wrote its outputs."""
 
@@ -57,6 +60,7 @@ class Audience:
     def __init__(self) -> None:
         self.edge: tuple[Callable[[int, bool, int], None], ...] = ()
         self.step_edge: tuple[Callable[[bool, int], None], ...] = ()
+        self.level: tuple[Callable[[int, int], None], ...] = ()
         self.scanned: tuple[Callable[[ScanState, Scan, int], None], ...] = ()
         self.plunger: tuple[Callable[[int, int, bool, int], None], ...] = ()
         self.phase: tuple[Callable[[bool, int], None], ...] = ()

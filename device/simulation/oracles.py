@@ -42,7 +42,6 @@ class Watch(Observer):
         self._shot_most = self._session_most = self._lowest_target = 0
         lines = gun.configuration.lines
         self._trigger = (lines.trigger_a, lines.trigger_b)
-        self._trigger_edges = -1
         self._pressed = False
         self._shots_of_press = 0
         self._unsafe_load = -1
@@ -167,7 +166,6 @@ class Watch(Observer):
         self._opened += 1
 
     def scanned(self, before: ScanState, result: Scan, now_ns: int) -> None:
-        self._look_at_trigger()
         if result.outputs.gate and result.state.mode is not ScanMode.STROKE:
             self._violated(f"gate {result.outputs.gate} is open in mode {result.state.mode.value}")
         if result.outputs.step <= 0:
@@ -185,7 +183,6 @@ class Watch(Observer):
 
     def _check_press(self) -> None:
         """I4: presses are taken from the wires, not from the scan's own idea of them."""
-        self._look_at_trigger()
         session, intent = self._gun.console.session, self._intent
         if session is None or intent is None or intent.purpose_of is Purpose.PRIME:
             return
@@ -197,17 +194,13 @@ class Watch(Observer):
         if (profile.mode is Mode.CONTINUOUS or profile.trigger is TriggerStyle.HOLD) and not self._pressed:
             self._violated("I4: a shot begins with the trigger released")
 
-    def _look_at_trigger(self) -> None:
+    def level(self, line: int, now_ns: int) -> None:
         world, (line_a, line_b) = self._gun.world, self._trigger
-        edges = world.edges(line_a) + world.edges(line_b)
-        if edges == self._trigger_edges:
-            return
-        self._trigger_edges = edges
-        lines = self._gun.configuration.lines
-        pressed = not world.level(lines.trigger_a) and world.level(lines.trigger_b)
-        if pressed and not self._pressed:
-            self._shots_of_press = 0
-        self._pressed = pressed
+        if line in self._trigger:
+            pressed = not world.level(line_a) and world.level(line_b)
+            if pressed and not self._pressed:
+                self._shots_of_press = 0
+            self._pressed = pressed
 
     # The order of things
 

@@ -105,6 +105,7 @@ class RealtimeProcess:
         self._received = received
         self._leave_out = leave_out
         self._spec = scan_spec(gun.configuration.device)
+        self._armed_ns = self._spec.timing.armed_scan_ns
         self._end = _End(self._tell, self._ordered)
         self._factory = SimPinFactory(gun.world, now_ns=gun.time.clock, on_edge=gun.edge)
         self._lines: _Lines | None = None
@@ -181,16 +182,20 @@ class RealtimeProcess:
             self._finish("it ended with code 0")
             return False
         wake_ns = result.wake_ns if result.wake_ns > now_ns else now_ns + 1
-        self._wake_ns = wake_ns = wake_ns + gun.late_ns()
+        if gun.jitter:
+            wake_ns += gun.late_ns()
+        self._wake_ns = wake_ns
         self._period_ns = wake_ns - now_ns
         self._timer.cancel()
         if not under_way:
             self._wait(before, result)
             return False
-        self._quiet_ns = self._still_until_ns(result)
-        if self._quiet_ns > wake_ns:
-            self._sleep()
-            return False
+        self._quiet_ns = 0
+        if self._period_ns >= self._armed_ns:
+            self._quiet_ns = self._still_until_ns(result)
+            if self._quiet_ns > wake_ns:
+                self._sleep()
+                return False
         if gun.time.pass_to(wake_ns):
             return True
         self._timer = gun.time.at(wake_ns, self._run)
