@@ -38,7 +38,8 @@ class Ledger:
 
     `position`, `low_water` and `carry` are the plunger's after the last settled magazine, refill or homing; None and
     0 before the first. `content` is the session that what is in the syringe was drawn for; None when it was emptied.
-    `open_intent` has no outcome yet. `faults` are the latched ones that nobody cleared.
+    `play_open`: the plunger was last found drawn up, so that the drive's play is open by an unknown part. `open_intent`
+    has no outcome yet. `faults` are the latched ones that nobody cleared.
     """
 
     session: SessionTotals | None = None
@@ -47,6 +48,7 @@ class Ledger:
     low_water: int = 0
     carry: int = 0
     content: SessionStarted | None = None
+    play_open: bool = False
     magazines: int = 0
     faults: tuple[int, ...] = ()
 
@@ -70,15 +72,17 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
                 session = replace(session, drawn_nl=session.drawn_nl + record.volume_nl)
             content = session.started if session is not None else ledger.content
             place = record.position
-            return replace(ledger, session=session, content=content, position=place, low_water=place - owed)
+            return replace(
+                ledger, session=session, content=content, position=place, low_water=place - owed, play_open=False
+            )
         case PlungerHomed():
-            return replace(ledger, content=None, position=record.position, low_water=record.position)
+            return replace(ledger, content=None, position=record.position, low_water=record.position, play_open=False)
         case PlungerFound():
             if record.position < record.expected:
                 # It moved toward the needle: that repaid of a suck-back what it went.
                 return replace(ledger, position=record.position, low_water=min(ledger.low_water, record.position))
             owed = max(0, record.expected - ledger.low_water)
-            return replace(ledger, position=record.position, low_water=record.position - owed)
+            return replace(ledger, position=record.position, low_water=record.position - owed, play_open=True)
         case FaultRaised() if record.latched:
             return replace(ledger, faults=(*(code for code in ledger.faults if code != record.code), record.code))
         case FaultsCleared():
@@ -105,4 +109,5 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
         position=record.position,
         low_water=record.low_water,
         carry=record.carry,
+        play_open=False,
     )

@@ -95,7 +95,8 @@ def next_magazine(console: Console, *records: Record) -> Step:
     )
     # A burst is given whole or not at all; a continuous magazine may be short.
     fewest = most if session.profile.mode is Mode.BURST else 1
-    if len(shots) < fewest:
+    # With the drive's play open the next shot would give less by it: a refill comes to its target from above.
+    if len(shots) < fewest or console.ledger.play_open:
         return refill(console, session, fewest * session.profile.dose_nl, *records)
     fresh = entered or console.ended is not EndReason.COMPLETE
     plunger = plunger_of(console)

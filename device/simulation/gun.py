@@ -116,8 +116,7 @@ class VirtualGun:
         self.world.on_level = self._level_changed
         self.broker = SimulatedBroker(self.time, Random(seed))  # noqa: S311 - as above
         self.gateway = self._gateway(seed) if gateway else None
-        if self.gateway is not None:
-            self.gateway.start()
+        self.start_gateway()
 
     def _gateway(self, seed: int) -> GatewayProcess:
         return GatewayProcess(
@@ -319,7 +318,11 @@ class VirtualGun:
             self.disk.power_comes()
             self.power = True
         self.controller = self._boot()
-        if self.gateway is not None and not self.gateway.alive:
+        self.start_gateway()
+
+    def start_gateway(self) -> None:
+        """Start the gateway, where there is one, it does not run, and there is power for it."""
+        if self.gateway is not None and self.power and not self.gateway.alive:
             self.gateway.start()
 
     def _boot(self) -> ControllerProcess:

@@ -248,7 +248,7 @@ def _killed_gateway(scene: Scene) -> None:
     gateway = scene.gun.gateway
     if gateway is not None and gateway.alive:
         gateway.kill()
-        scene.later(100, 900, lambda: gateway.start() if not gateway.alive else None)
+        scene.later(100, 900, scene.gun.start_gateway)
 
 
 def _broker(call: Callable[[Scene], object]) -> Callable[[Scene], None]:

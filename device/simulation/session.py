@@ -29,6 +29,8 @@ SETTLE_MS: Final = 450
 """How long the gun is left alone after the last mishap: longer than the longest freeze."""
 RESTART_MS: Final = 400
 """The service manager's pause before it starts the controller again."""
+RESTARTS_MOST: Final = 5
+"""Starts, each of which the power may cut short: one more than a session has mishaps."""
 MISHAPS_WITHIN_MS: Final = 1500
 DELIVERY_MS: Final = 90_000
 """Longer than the gateway's longest wait for a broker that is well again."""
@@ -198,11 +200,14 @@ class _Run:
     def _made_fit(self) -> bool:
         """Repair what lasts, restart what is dead, recover, and judge the books; whether the gun is fit again."""
         gun = self._gun
-        repair(gun)
-        if not gun.alive:
-            gun.run_for(RESTART_MS)
-            gun.restart_controller()
-        fit = recover(gun)
+        fit = False
+        for _ in range(RESTARTS_MOST):
+            # The power may go again at the start, in the middle of its first record.
+            repair(gun)
+            self._restart_what_is_dead()
+            fit = recover(gun)
+            if gun.alive:
+                break
         if fit and latched(gun):
             self.watch.violations.append(f"fit with latched faults {sorted(latched(gun))}")
         gun.run_until(lambda: not gun.disk.busy, within_ms=RESTART_MS)
@@ -212,13 +217,20 @@ class _Run:
             self.watch.violations.append(f"not fit again: {gun.state.name}, latched {sorted(latched(gun))}")
         return fit
 
+    def _restart_what_is_dead(self) -> None:
+        gun = self._gun
+        if not gun.alive:
+            gun.run_for(RESTART_MS)
+            gun.restart_controller()
+
     def _judge_delivery(self) -> None:
         gun = self._gun
         if gun.gateway is None:
             return
         gun.broker.recover()
-        if not gun.gateway.alive:
-            gun.gateway.start()
+        # The power may have gone with the session's last record.
+        self._restart_what_is_dead()
+        gun.start_gateway()
         wanted = gun.controller.journal.head.seq
         gun.run_until(lambda: self._has_arrived(wanted), within_ms=DELIVERY_MS)
         gun.run_for(200)

@@ -11,6 +11,17 @@ _WHOLE: Final = "tests/unit/test_whole_session.py"
 
 LIMIT_BUGS: Final = (
     PlantedBug(
+        name="play-left-open",
+        file=_TREATMENT,
+        changes=(("if len(shots) < fewest or console.ledger.play_open:", "if len(shots) < fewest:"),),
+        mistake="a shot is given with the drive's play open, less than its dose, and booked whole",
+        breaks="I2",
+        caught_by=(
+            "tests/unit/test_machine_treatment.py"
+            "::test_a_plunger_that_was_left_drawn_up_comes_to_its_place_from_above_before_it_gives",
+        ),
+    ),
+    PlantedBug(
         name="consoles-session-volume-skipped",
         file=_LIMITS,
         changes=(

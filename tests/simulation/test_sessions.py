@@ -26,6 +26,7 @@ FOUND: Final = {
         "high",
         39,
     ): "the pump lost its power while it was loaded: all of a magazine was booked of which no gate was opened",
+    ("high", 1742): "a refill was broken off while it drew: the play stayed open, and the next shot gave less by it",
     ("high", 1139): "lifted between two shots of a burst: it waited for the next touch, with nothing pressed",
 }
 """Seeds that once showed a fault of the gun, and which."""

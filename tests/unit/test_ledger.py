@@ -213,6 +213,17 @@ def test_a_plunger_that_never_was_anywhere_owes_nothing() -> None:
     assert apply(found, PlungerFound(expected=500, position=600)).low_water == 600
 
 
+def test_a_plunger_found_drawn_up_leaves_the_play_open_until_it_has_come_to_a_place_from_above() -> None:
+    drawn_up = PlungerFound(expected=9_520, position=9_600)
+    assert not fold(magazine_settled()).play_open
+    assert not fold(magazine_settled(), PlungerFound(expected=9_520, position=9_510)).play_open
+    assert fold(magazine_settled(), drawn_up).play_open
+    assert fold(magazine_settled(), drawn_up, PlungerFound(expected=9_600, position=9_590)).play_open
+    draw = Refilled(from_position=9_600, position=23_000, volume_nl=1)
+    for closing in (draw, PlungerHomed(position=0), magazine_settled()):
+        assert not fold(magazine_settled(), drawn_up, closing).play_open
+
+
 def test_a_session_lasts_from_its_start_to_its_end() -> None:
     assert fold(STARTED).session == SessionTotals(STARTED)
     assert fold(STARTED, magazine_settled(), ENDED).session is None

@@ -415,3 +415,15 @@ def test_a_refill_keeps_the_records_of_what_came_before_it() -> None:
     assert [type(record) for record in records_in((commit,))] == [ShotGiven, MagazineSettled]
     assert isinstance(refill, Refill)
     assert (console.state, console.ended) == (State.REFILLING, None)
+
+
+def test_a_plunger_that_was_left_drawn_up_comes_to_its_place_from_above_before_it_gives() -> None:
+    # A refill was broken off: the shot would give less by the drive's play, and be booked whole.
+    console = filled(in_session(regions=(Region("all", 9),)), position=9_000)
+    console = replace(console, ledger=replace(console.ledger, play_open=True))
+    console, effects = step(console, ARM)
+    (refill,) = (effect for effect in effects if isinstance(effect, Refill))
+    assert console.state is State.REFILLING
+    console, effects = step(console, RefillDone(refill.target))
+    assert (console.state, console.ledger.play_open) == (State.LOADING, False)
+    assert any(isinstance(effect, LoadPump) for effect in effects)
