@@ -201,7 +201,7 @@ class _PhaseFitting:
             return wished
         needed = self._needed_ns(phase, self.top_speed)
         slowest = min(self.profile.slowest_speed_um_s, wished)
-        speed = _largest(slowest, wished, lambda value: self._window_ns(phase, MicrometresPerSecond(value)) >= needed)
+        speed = largest(slowest, wished, lambda value: self._window_ns(phase, MicrometresPerSecond(value)) >= needed)
         if speed is None:
             self._refuse(phase, needed, self._window_ns(phase, MicrometresPerSecond(slowest)), "slowest_speed_mm_s")
             return MicrometresPerSecond(slowest)
@@ -222,7 +222,7 @@ class _PhaseFitting:
 
     def _gentlest(self, phase: Phase, window_ns: int) -> HalfIncrementsPerSecond:
         """Return the slowest plunger speed that fits the window: the dose is spread over the whole phase."""
-        slowness = _largest(
+        slowness = largest(
             -self.top_speed,
             -SLOWEST_PLUNGER,
             lambda value: self._needed_ns(phase, HalfIncrementsPerSecond(-value)) <= window_ns,
@@ -281,7 +281,7 @@ class _PhaseFitting:
         )
 
 
-def _largest(low: int, high: int, fits: Callable[[int], bool]) -> int | None:
+def largest(low: int, high: int, fits: Callable[[int], bool]) -> int | None:
     """Return the largest value in low ... high for which `fits`, given that it fits everything below; None if none."""
     if not fits(low):
         return None

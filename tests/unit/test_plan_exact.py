@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from device.core.device_spec import DeviceSpec
 from device.core.kinematics import NeedleTravel, plunger_move_ns
 from device.core.limits import Refusal
 from device.core.magazine import Magazine, PhaseMove, PlannedShot, Purpose, StrokeProgram
 from device.core.profile import Mode, Phase, Profile, TriggerStyle
-from device.core.shot_plan import PlanRefused, Plunger, StrokePlan, plan_prime, plan_shots, plan_stroke
+from device.core.shot_plan import PlanRefused, Plunger, StrokePlan, largest, plan_prime, plan_shots, plan_stroke
 from device.core.units import (
     HalfIncrementsPerSecond,
     Increments,
+    Micrometres,
     MicrometresPerSecond,
     Nanolitres,
     Nanoseconds,
@@ -170,3 +172,68 @@ def test_a_phase_without_time_enough_says_dose_times_and_remedy(phase: Phase, pr
     assert given_ms == 50 or phase is not Phase.DWELL
     assert reason.code == "phase_time"
     assert reason.message.endswith(f"too short): lower its share or the dose, or change {key}")
+
+
+def reasons(profile: Profile, spec: DeviceSpec = SPEC) -> list[tuple[str, str]]:
+    with pytest.raises(PlanRefused) as refused:
+        plan_stroke(profile, SYRINGE, spec)
+    return [(reason.code, reason.message) for reason in refused.value.reasons]
+
+
+@pytest.mark.parametrize("most", range(-1, 12))
+@pytest.mark.parametrize("high", range(11))
+def test_the_largest_that_fits_is_found_in_every_range(most: int, high: int) -> None:
+    assert largest(0, high, lambda value: value <= most) == (None if most < 0 else min(most, high))
+
+
+def test_a_remainder_is_planned_as_the_whole_increment_that_it_may_become() -> None:
+    # 100 nl an increment: 480 of them, 480 and a half, 481.
+    syringe = replace(SYRINGE, stroke_nl=Nanolitres(2_400_000))
+    less, rest, more = (
+        plan_stroke(make_profile(dose_nl=dose_nl), syringe, SPEC) for dose_nl in (48_000, 48_050, 48_100)
+    )
+    assert rest == more
+    assert less != more
+
+
+def test_a_plan_reaches_the_axis_whole_travel_and_beyond_it_says_only_that() -> None:
+    axis, limits = replace(AXIS, travel_um=Micrometres(4_500)), make_limits(depth_um=4_000)
+    short = replace(SPEC, axis=axis, limits=limits)
+    assert plan_stroke(PROFILE, SYRINGE, short).stroke.depth == short.axis.travel_steps
+    beyond = make_profile(depth_um=4_001, mode=Mode.BURST, burst_shots=2, interval_ns=Nanoseconds(2 * MS))
+    found = [message for _, message in reasons(beyond, short)]
+    assert not any("a stroke takes" in message for message in found)
+    assert len(found) >= 1
+
+
+def test_a_gate_at_the_very_bottom_is_one_step_too_deep() -> None:
+    # 2.0 mm lie at step 200, and so does the first step beyond 1.99 mm.
+    def profile(least_um: int) -> Profile:
+        return make_profile(depth_um=2_000, entry_from_um=least_um, exit_until_um=least_um)
+
+    found = reasons(profile(1_990))
+    assert found == [
+        (
+            "depth_window",
+            f"phase {phase}: between {key} and depth_mm 2.0 there is not one motor step of 1/80 mm: lower {key}",
+        )
+        for phase, key in (("entry", "entry_from_mm"), ("exit", "exit_until_mm"))
+    ]
+    assert "depth_window" not in [code for code, _ in reasons(profile(1_980))]
+
+
+@pytest.mark.parametrize("phase", [Phase.ENTRY, Phase.EXIT])
+def test_a_phase_without_time_enough_says_how_much_the_slowest_needle_leaves(phase: Phase) -> None:
+    large, small = 90, 5
+    shares = {"entry_percent": small, "dwell_percent": small, "exit_percent": small, f"{phase.value}_percent": large}
+    profile = make_profile(dose_nl=60_000, slowest_speed_um_s=40_000, exit_until_um=500, **shares)
+    possible = plan_stroke(replace(profile, dose_nl=Nanolitres(5_000)), SYRINGE, SPEC)
+    (message,) = [message for _, message in reasons(profile) if f"phase {phase.value}" in message]
+    assert f"the phase has {window_ns(phase, possible) / 1e6:.1f} ms" in message
+
+
+def test_a_shot_of_one_move_fills_the_buffer_with_itself_alone() -> None:
+    # Three characters around the program and fifteen for each move: three shots are 48.
+    single = make_profile(entry_percent=0, dwell_percent=100, exit_percent=0, suck_back_nl=0)
+    spec = replace(SPEC, pump=replace(PUMP, program_bytes=48))
+    assert plan_stroke(single, SYRINGE, spec).most_shots == 3
