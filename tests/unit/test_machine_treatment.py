@@ -427,3 +427,7 @@ def test_a_plunger_that_was_left_drawn_up_comes_to_its_place_from_above_before_i
     console, effects = step(console, RefillDone(refill.target))
     assert (console.state, console.ledger.play_open) == (State.LOADING, False)
     assert any(isinstance(effect, LoadPump) for effect in effects)
+
+
+def test_until_the_real_time_process_has_its_part_it_is_known_to_have_opened_nothing() -> None:
+    assert after(filled(in_session()), ARM).seen == Seen(opened=0, done=0)
