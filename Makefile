@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 2000
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test check unit soak sabotage mutation bench schema golden diagram dose-truth lock clean
+.PHONY: help demo test check unit soak sabotage mutation bench schema golden diagram dose-truth deb package-test install uninstall lock clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -53,6 +53,19 @@ mutation: $(VENV)/.dev  ## mutate what decides over a dose (hours)
 bench: $(VENV)/.dev  ## timings, as ratios to a floor measured in the same run
 	.ci/system-packages
 	$(BIN)/python -m tests.bench $(BENCH)
+
+deb: $(VENV)/.run  ## build dist/mesogun_*.deb for this release of Debian
+	PIP_PYTHON=$(BIN)/python packaging/build-deb
+
+package-test: deb  ## install, update and remove that package in a Debian of its own (root, debootstrap)
+	$(MAKE) --no-print-directory $(VENV)/.dev
+	$(BIN)/python -m pytest tests/package
+
+install:  ## install or update the gun's services from dist/ (sudo make install, after make deb)
+	packaging/install
+
+uninstall:  ## remove them; journal and configuration stay
+	dpkg --remove mesogun
 
 schema: $(VENV)/.dev  ## write config/schema anew
 	$(BIN)/python -m device.service.config_schema
