@@ -76,7 +76,8 @@ def pump_loaded(console: Console, event: PumpLoaded) -> Step:
     priming = console.state is State.PRIMING
     if console.stopping or not (console.armed or priming):
         state = console.state if priming else State.SETTLING
-        console = replace(console, state=state, seen=Seen(opened=0, done=0), ended=EndReason.UNLOADED)
+        # What is known of the gates since the load still holds: none was opened.
+        console = replace(console, state=state, ended=EndReason.UNLOADED)
         return prepend((ReadPosition(complete=False),), given_up(console, SHUTTING_DOWN))
     # From here on only its own count tells what it opened.
     return replace(console, seen=None), (Send(Load(magazine.realtime_magazine())),)

@@ -211,6 +211,14 @@ def test_only_after_a_complete_magazine_is_the_pumps_own_end_waited_for(reason: 
     assert (console.state, console.seen, console.ended) == (State.SETTLING, Seen(opened=3, done=2), reason)
 
 
+def test_a_prime_that_was_being_loaded_at_the_end_is_read_back_as_a_prime_that_never_began() -> None:
+    ending = replace(PRIMING, stopping=True, seen=Seen(opened=0, done=0))
+    assert ending.magazine is not None
+    console, effects = step(ending, PumpLoaded(ending.magazine.magazine_id))
+    assert effects[0] == ReadPosition(complete=False)
+    assert (console.state, console.ended, console.seen) == (State.PRIMING, EndReason.UNLOADED, Seen(0, 0))
+
+
 def test_the_end_of_a_prime_is_read_back_in_the_priming_state() -> None:
     console, effects = step(after(PRIMING, PumpLoaded(1), Loaded(1)), magazine_ended(opened=1, done=1))
     assert (console.state, effects) == (State.PRIMING, (ReadPosition(complete=True),))

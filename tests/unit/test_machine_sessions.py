@@ -261,7 +261,7 @@ def test_a_disarming_can_be_taken_back_until_the_pump_is_loaded() -> None:
 @pytest.mark.parametrize("state", [State.ARMED, State.FIRING])
 def test_arming_behind_a_disarming_that_is_under_way_is_refused(state: State) -> None:
     console, effects = step(after(CONSOLES[state], DISARM), ARM)
-    assert "being disarmed: try again" in reply_in(effects).reasons[0]
+    assert reply_in(effects).reasons == ("the gun is being disarmed: try again",)
     assert not console.armed
 
 
