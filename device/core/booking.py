@@ -130,8 +130,8 @@ def _timings(report: ShotReport | None) -> dict[str, int]:
     }
     if report is None:
         return dict.fromkeys(names, -1)
-    values = {name: getattr(report, source) for name, source in names.items()}
-    return {name: value if value < 0 else value // 1000 for name, value in values.items()}
+    # -1, which was not measured, stays -1: the division rounds down.
+    return {name: getattr(report, source) // 1000 for name, source in names.items()}
 
 
 def session_ended(console: Console, reason: str) -> tuple[Console, SessionEnded]:

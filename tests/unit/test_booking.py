@@ -246,3 +246,15 @@ def test_a_session_that_was_never_recorded_ends_with_nothing(console: Console) -
     after, ended = session_ended(console, "stopped")
     assert ended == SessionEnded(session_id="", reason="stopped", shots=0, volume_nl=0)
     assert after.session is None
+
+
+def test_a_phase_that_the_profile_does_not_have_is_booked_with_nothing() -> None:
+    intent = make_intent(
+        moves_per_shot=1, phases=["entry"], targets=[9_736], doses_nl=[10_000], carries=[0], start=9_976
+    )
+    console = replace(SETTLING, reports=(shot_report(),), seen=Seen(opened=1, done=1))
+    _, records, certain = settled(console, intent, Increments(9_736))
+    shot = records[0]
+    assert isinstance(shot, ShotGiven)
+    assert certain
+    assert (shot.entry_nl, shot.dwell_nl, shot.exit_nl, shot.booked_nl) == (10_000, 0, 0, 10_000)
