@@ -15,7 +15,7 @@ from pathlib import Path
 
 from device.realtime.link import HeartbeatPage, LinkError, RealtimeEnd
 from device.realtime.process import receive_configuration, run
-from device.realtime.scheduling import become_realtime, sleep_until
+from device.realtime.scheduling import become_realtime, sleep_until, take_isolated_core
 from drivers.gpio.pin_factory import Factory, GPIOZeroError, PinFactoryError, open_lgpio_factory
 from drivers.gpio.realtime_lines import RealtimeLines
 
@@ -79,6 +79,9 @@ def main() -> int:
         lock = wait_for_lines(options.lock, deadline_ns=time.monotonic_ns() + LOCK_DEADLINE_NS)
         configuration = receive_configuration(end, deadline_ns=time.monotonic_ns() + CONFIGURATION_DEADLINE_NS)
         lines = RealtimeLines(open_factory(options.pins), configuration.lines)
+        core = take_isolated_core()
+        if core is not None:
+            logging.getLogger(__name__).info("on core %d, which is kept free of others", core)
         for refused in become_realtime(priority=PRIORITY, lock_memory=True):
             logging.getLogger(__name__).warning("not granted: %s", refused)
         run(end, lines, configuration.spec)

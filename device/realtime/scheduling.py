@@ -8,6 +8,11 @@ import ctypes
 import gc
 import os
 import time
+from pathlib import Path
+from typing import Final
+
+ISOLATED: Final = Path("/sys/devices/system/cpu/isolated")
+"""The cores that the kernel gives to nobody who does not ask (`isolcpus=`), such as `3` or `2-3`."""
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 _PR_SET_TIMERSLACK = 29
@@ -26,6 +31,18 @@ def become_realtime(*, priority: int, lock_memory: bool) -> tuple[str, ...]:
     if lock_memory and libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) != 0:
         refused.append(f"mlockall: {os.strerror(ctypes.get_errno())} (give the service LimitMEMLOCK=infinity)")
     return tuple(refused)
+
+
+def take_isolated_core(listing: Path = ISOLATED) -> int | None:
+    """Move this process to the first core that is kept free of others; return it, None where there is none."""
+    try:
+        first = listing.read_text().strip().replace("-", ",").split(",")[0]
+        core = int(first)
+        os.sched_setaffinity(0, {core})
+    except (OSError, ValueError):
+        # No list, an empty one, or a core that this process may not use: it stays where it is.
+        return None
+    return core
 
 
 def silence_garbage_collector() -> None:
