@@ -30,7 +30,7 @@ from device.controller.control_socket import (
 )
 from device.controller.journal import Journal
 from device.controller.journal_writer import JournalWriter
-from device.controller.live import LiveFile, fault_list, refusals, snapshot
+from device.controller.live import LiveFile, fault_list, refusals, snapshot, step_lateness
 from device.controller.loop import ControllerLoop
 from device.controller.realtime_child import RealtimeChild
 from device.controller.recovery import OtherKindError, fold_journal, restored_session
@@ -167,6 +167,7 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         now_ns=time.monotonic_ns,
     )
     stack.push_async_callback(child.close)
+    controller.child = child
     controller.loop = ControllerLoop(
         console,
         pump=pump,
@@ -233,6 +234,7 @@ class Controller:
     """The running controller: turns commands into events and the machine's replies into answers."""
 
     loop: ControllerLoop
+    child: RealtimeChild
 
     def __init__(self, options: RunOptions, *, boot_id: str, console: Console) -> None:
         self._options = options
@@ -316,6 +318,7 @@ class Controller:
             **snapshot(self._console),
             "fault_list": fault_list(self._console),
             "refusals": refusals(self._console),
+            "step_late": step_lateness(self.child.late_counts),
         }
 
     def _event(self, command: str, arguments: Arguments, request: Request) -> Command:

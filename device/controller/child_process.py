@@ -86,6 +86,11 @@ class ChildProcess:
         """The needle's position in steps, as last told."""
         return self._page.position if self._page is not None else 0
 
+    @property
+    def late_counts(self) -> tuple[int, ...]:
+        """How many of its steps were how late, in the buckets of `lateness`; empty after its end."""
+        return self._page.late_counts if self._page is not None else ()
+
     def permit(self, until_ns: int) -> None:
         """Renew the permit."""
         if self._page is not None:

@@ -9,7 +9,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from device.core.console import Console
 from device.core.faults import CATALOGUE, Fault
 from device.core.treatment import next_shot_refusals
 from device.core.units import Nanolitres
+from device.realtime.lateness import most_us
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,17 @@ def refusals(console: Console) -> list[str]:
     if console.session is None:
         return []
     return [reason.message for reason in next_shot_refusals(console, console.session)]
+
+
+def step_lateness(counts: Sequence[int]) -> dict[str, Any]:
+    """Return how late the present real-time process gave its steps: upper bounds in us, -1 where it gave none."""
+    return {
+        "steps": sum(counts),
+        "us_p50_most": most_us(counts, 0.5),
+        "us_p999_most": most_us(counts, 0.999),
+        "us_max_most": most_us(counts, 1.0),
+        "counts": list(counts),
+    }
 
 
 class LiveFile:

@@ -48,6 +48,10 @@ class Child(Protocol):
     def position(self) -> int:
         """The needle's position in steps, as last told."""
 
+    @property
+    def late_counts(self) -> tuple[int, ...]:
+        """How many of its steps were how late, in the buckets of `lateness`."""
+
     def permit(self, until_ns: int) -> None:
         """Renew the permit."""
 
@@ -95,6 +99,11 @@ class RealtimeChild:
     def position(self) -> int:
         """The needle's position in steps, as last told."""
         return self._child.position if self._child is not None else 0
+
+    @property
+    def late_counts(self) -> tuple[int, ...]:
+        """How many steps of the present child were how late, in the buckets of `lateness`; empty without one."""
+        return self._child.late_counts if self._child is not None else ()
 
     async def start(self) -> None:
         """Start the child and wait for its first scan. Raises OSError or TimeoutError."""

@@ -9,6 +9,7 @@ import mmap
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum, IntEnum
 from typing import Any, Final, get_args
@@ -29,6 +30,7 @@ from device.core.realtime_messages import (
     Unload,
 )
 from device.core.stroke import ScanSpec
+from device.realtime.lateness import BUCKETS, counted
 from drivers.ports import LineMap
 
 MESSAGE_FIELDS: Final = 40
@@ -141,7 +143,7 @@ def _magazine(reader: Any) -> RealtimeMagazine:
 class HeartbeatPage:
     """One page of shared memory. The controller writes `permit_until_ns`; the real-time process the rest."""
 
-    _PERMIT_UNTIL, _SCAN, _POSITION, _SLOWEST_SCAN = range(4)
+    _PERMIT_UNTIL, _SCAN, _POSITION, _LATE = range(4)
 
     def __init__(self, descriptor: int) -> None:
         self._map = mmap.mmap(descriptor, mmap.PAGESIZE)
@@ -177,6 +179,16 @@ class HeartbeatPage:
         """Tell that a scan was made (real-time process)."""
         self._numbers[self._SCAN] = now_ns
         self._numbers[self._POSITION] = position
+
+    @property
+    def late_counts(self) -> tuple[int, ...]:
+        """How many steps of this process were how late, in the buckets of `lateness`."""
+        return tuple(self._numbers[self._LATE : self._LATE + BUCKETS])
+
+    def add_lateness(self, late_ns: Sequence[int]) -> None:
+        """Count a shot's steps (real-time process); never in the middle of one."""
+        for bucket, count in enumerate(counted(late_ns)):
+            self._numbers[self._LATE + bucket] += count
 
     def close(self) -> None:
         """Unmap the page."""

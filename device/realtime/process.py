@@ -8,7 +8,7 @@ the link is closed and the needle is home; signals to end are ignored, for a str
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -58,6 +58,9 @@ class Page(Protocol):
     def beat(self, now_ns: int, position: int) -> None:
         """Tell that a scan was made."""
 
+    def add_lateness(self, late_ns: Sequence[int]) -> None:
+        """Count how late each step of a shot was."""
+
 
 class OutputWriter:
     """Writes only what changed, in the safe order: gates close first and open last."""
@@ -100,6 +103,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._late_ns: list[int] = []
+        """Of the running shot."""
         self._press_to_step_ns = -1
 
     def started(self, *, by_press: bool, scan_before_ns: int, step_ns: int) -> None:
@@ -111,6 +115,11 @@ class Stopwatch:
         """Note a step's lateness."""
         if len(self._late_ns) < MOST_STEPS_MEASURED:
             self._late_ns.append(late_ns)
+
+    @property
+    def late_ns(self) -> Sequence[int]:
+        """How late each step of the running shot was."""
+        return self._late_ns
 
     def complete(self, report: ShotReport) -> ShotReport:
         """Return the report with the measurements."""
@@ -213,7 +222,11 @@ class Cycle:
         if result.step_due_ns >= 0:
             stopwatch.stepped(now_ns - result.step_due_ns)
         for report in result.reports:
-            self._end.send(stopwatch.complete(report) if isinstance(report, ShotReport) else report)
+            if isinstance(report, ShotReport):
+                self._end.page.add_lateness(stopwatch.late_ns)
+                self._end.send(stopwatch.complete(report))
+            else:
+                self._end.send(report)
 
 
 def run(end: RealtimeEnd, lines: Lines, spec: ScanSpec) -> None:

@@ -59,6 +59,12 @@ def status(options: argparse.Namespace) -> int:
                 f"primed {result['primed_nl'] / 1000:.1f} uL"
             ),
         ]
+    late = result["step_late"]
+    if late["steps"]:
+        lines.append(
+            f"steps      {late['steps']}, half of them less than {late['us_p50_most']} us late, 99.9 % less than "
+            f"{late['us_p999_most']} us, all less than {late['us_max_most']} us"
+        )
     lines += [f"next shot  refused: {reason}" for reason in result["refusals"]]
     lines += _fault_lines(result["fault_list"])
     return _show(options, result, "\n".join(lines))

@@ -7,13 +7,14 @@ the same with them and without them. Decides nothing.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from device.core.realtime_messages import Inputs, Order, Report
 from device.core.stroke import Scan, ScanMode, ScanSpec, ScanState, initial_state, scan_spec
 from device.core.stroke_timeline import Action
 from device.core.switches import is_settled
+from device.realtime.lateness import BUCKETS, counted
 from device.realtime.link import Configure, pack, unpack
 from device.realtime.process import Cycle
 from device.simulation.virtual_time import Timer
@@ -73,6 +74,7 @@ class _End:
         self.permit_until_ns = 0
         self.scan_ns = 0
         self.position = 0
+        self.late_counts = [0] * BUCKETS
         self.page = self
 
     def receive(self) -> Configure | Order | None:
@@ -89,6 +91,9 @@ class _End:
     def beat(self, now_ns: int, position: int) -> None:
         self.scan_ns = now_ns
         self.position = position
+
+    def add_lateness(self, late_ns: Sequence[int]) -> None:
+        self.late_counts = [before + more for before, more in zip(self.late_counts, counted(late_ns), strict=True)]
 
 
 class RealtimeProcess:
@@ -141,6 +146,11 @@ class RealtimeProcess:
     def position(self) -> int:
         """The needle's position in steps, as last told."""
         return self._end.position
+
+    @property
+    def late_counts(self) -> tuple[int, ...]:
+        """How many of its steps were how late."""
+        return tuple(self._end.late_counts)
 
     def permit(self, until_ns: int) -> None:
         """The controller renews the permit."""
@@ -321,6 +331,11 @@ class Child:
     def position(self) -> int:
         """The needle's position in steps, as last told."""
         return self._process.position
+
+    @property
+    def late_counts(self) -> tuple[int, ...]:
+        """How many of its steps were how late."""
+        return self._process.late_counts
 
     def permit(self, until_ns: int) -> None:
         """Renew the permit."""

@@ -175,7 +175,11 @@ def test_the_profile_s_limit_of_shots_ends_the_arming(console: SimulatedConsole)
 
     assert len(console.records(ShotGiven)) == shots + SHOTS_OF_SHORT
     assert console.refused("arm") == [f"{SHOTS_OF_SHORT} shots given: session_shots is {SHOTS_OF_SHORT}"]
-    assert console.status()["refusals"] != []
+    status = console.status()
+    assert status["refusals"] != []
+    late = status["step_late"]
+    assert late["steps"] == sum(late["counts"]) >= SHOTS_OF_SHORT * 2
+    assert 0 < late["us_p50_most"] <= late["us_p999_most"] <= late["us_max_most"]
 
 
 def test_a_session_is_not_stopped_while_armed(console: SimulatedConsole) -> None:

@@ -27,6 +27,7 @@ class Process:
     pid: int = 1
     ended: str | None = None
     position: int = 0
+    late_counts: tuple[int, ...] = ()
     silent_since_ns: int = SCANNING
     ends_when_hung_up: bool = True
     permits: list[tuple[int, int]] = field(default_factory=list)

@@ -1,6 +1,7 @@
 """The real-time cycle: it outlives its controller until the needle is safe, and beats in every turn."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -27,6 +28,7 @@ class Gun:
     orders: deque[Order | Configure] = field(default_factory=deque)
     reports: list[Report] = field(default_factory=list)
     beats: list[tuple[int, int]] = field(default_factory=list)
+    late_ns: list[int] = field(default_factory=list)
 
     @property
     def page(self) -> "Gun":
@@ -37,6 +39,9 @@ class Gun:
 
     def beat(self, now_ns: int, position: int) -> None:
         self.beats.append((now_ns, position))
+
+    def add_lateness(self, late_ns: Sequence[int]) -> None:
+        self.late_ns += late_ns
 
     def receive(self) -> Order | Configure | None:
         return self.orders.popleft() if self.orders else None
