@@ -248,7 +248,8 @@ def test_a_real_time_process_that_was_tested_before_its_rescue_is_rescued_and_te
     # A clearing while the lost process was being replaced once ended in an internal fault, when the needle was home.
     console, effects = step(replace(CONSOLES[state], ready=True, homed=True), RealtimeRestarted())
     assert effects[:2] == (Send(Home(rescue=True)), TerminatePump())
-    assert raised_in(effects[2:]).name == "realtime_lost"
+    raised = raised_in(effects[2:])
+    assert (raised.name, raised.detail) == ("realtime_lost", "tested before it was restarted: test again")
     assert (console.state, console.ready, console.homed) == (State.FAULT, False, False)
     console, effects = step(console, Homed(3))
     assert (console.state, console.homed, effects) == (State.FAULT, True, ())
