@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 
 from device.core.faults import Fault
-from device.core.realtime_messages import Faulted, Halt, Home, MagazineEnded, Ready, Reset
+from device.core.realtime_messages import Faulted, Halt, Home, Load, MagazineEnded, Ready, Reset
 from device.core.stroke import ScanMode
 from device.core.stroke_timeline import Action
-from tests.support.core import MS, PRIME_MAGAZINE, SMALL_AXIS, STROKE
+from tests.support.core import MS, PRIME_MAGAZINE, SMALL_AXIS, STROKE, make_magazine
 from tests.support.scan_gun import Gun, faults, homed_gun, loaded_gun, press_stop
 
 STEP_NS = 10 * MS
@@ -119,3 +119,35 @@ def test_homing_goes_at_its_own_speed() -> None:
     began_ns = gun.now_ns
     gun.run(until=lambda: gun.needle == 0)
     assert abs(gun.now_ns - began_ns - 19 * STEP_NS) <= MS
+
+
+def test_a_needle_that_waits_on_its_way_out_sets_off_from_rest() -> None:
+    gun = loaded_gun(move_ns=90 * MS)
+    gun.press()
+    gun.run(until=lambda: gun.needle == 20)
+
+    def waits() -> bool:
+        motion = gun.state.motion
+        return motion is not None and motion.steps_out > 0 and motion.action is Action.AWAIT
+
+    gun.run(until=waits)
+    place = gun.needle
+    assert 0 < place < 20
+    press_stop(gun)
+    times = [gun.now_ns]
+    while gun.needle > 0:
+        gun.run(until=lambda: gun.needle < place)
+        times.append(gun.now_ns)
+        place = gun.needle
+    first, *others = (later - earlier for earlier, later in pairwise(times))
+    # From rest a step takes longest; asked for its full pace at once the motor would lose steps.
+    assert first > 1.5 * min(others)
+
+
+def test_a_load_that_comes_before_any_reset_is_refused_and_leaves_the_safe_gun_as_it_is() -> None:
+    gun = Gun()
+    before = gun.state
+    assert before.mode is ScanMode.SAFE
+    gun.scan(Load(make_magazine()))
+    assert faults(gun) == [Fault.INTERNAL]
+    assert (gun.state.mode, gun.state.fault, gun.state.loaded) == (ScanMode.SAFE, before.fault, None)
