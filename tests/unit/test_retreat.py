@@ -136,7 +136,7 @@ def test_a_needle_that_waits_on_its_way_out_sets_off_from_rest() -> None:
     press_stop(gun)
     times = [gun.now_ns]
     while gun.needle > 0:
-        gun.run(until=lambda: gun.needle < place)
+        gun.run(until=lambda place=place: gun.needle < place)  # type: ignore[misc]
         times.append(gun.now_ns)
         place = gun.needle
     first, *others = (later - earlier for earlier, later in pairwise(times))
