@@ -52,7 +52,7 @@ from device.core.events import (
 from device.core.records import Booted
 from device.core.scan_state import scan_spec
 from device.core.session import Region
-from device.core.units import Nanolitres
+from device.core.units import NS_PER_S, Nanolitres
 from device.journal_reader import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.link import Configure
 from device.realtime.scheduling import become_realtime
@@ -318,6 +318,8 @@ class Controller:
             **snapshot(self._console),
             "fault_list": fault_list(self._console),
             "refusals": refusals(self._console),
+            "steps_per_s_kept": self.child.steps_kept,
+            "steps_per_s_asked": NS_PER_S // self._console.spec.axis.shortest_step_ns,
             "step_late": step_lateness(self.child.late_counts),
         }
 

@@ -87,6 +87,11 @@ class ChildProcess:
         return self._page.position if self._page is not None else 0
 
     @property
+    def steps_kept(self) -> int:
+        """How many steps a second it keeps, as it found at its start; 0 before that and after its end."""
+        return self._page.steps_kept if self._page is not None else 0
+
+    @property
     def late_counts(self) -> tuple[int, ...]:
         """How many of its steps were how late, in the buckets of `lateness`; empty after its end."""
         return self._page.late_counts if self._page is not None else ()

@@ -49,6 +49,10 @@ class Child(Protocol):
         """The needle's position in steps, as last told."""
 
     @property
+    def steps_kept(self) -> int:
+        """How many steps a second it keeps, as it found at its start; 0 before that."""
+
+    @property
     def late_counts(self) -> tuple[int, ...]:
         """How many of its steps were how late, in the buckets of `lateness`."""
 
@@ -99,6 +103,11 @@ class RealtimeChild:
     def position(self) -> int:
         """The needle's position in steps, as last told."""
         return self._child.position if self._child is not None else 0
+
+    @property
+    def steps_kept(self) -> int:
+        """How many steps a second the present child keeps; 0 where that is not known."""
+        return self._child.steps_kept if self._child is not None else 0
 
     @property
     def late_counts(self) -> tuple[int, ...]:

@@ -143,7 +143,7 @@ def _magazine(reader: Any) -> RealtimeMagazine:
 class HeartbeatPage:
     """One page of shared memory. The controller writes `permit_until_ns`; the real-time process the rest."""
 
-    _PERMIT_UNTIL, _SCAN, _POSITION, _LATE = range(4)
+    _PERMIT_UNTIL, _SCAN, _POSITION, _STEPS_KEPT, _LATE = range(5)
 
     def __init__(self, descriptor: int) -> None:
         self._map = mmap.mmap(descriptor, mmap.PAGESIZE)
@@ -179,6 +179,15 @@ class HeartbeatPage:
         """Tell that a scan was made (real-time process)."""
         self._numbers[self._SCAN] = now_ns
         self._numbers[self._POSITION] = position
+
+    @property
+    def steps_kept(self) -> int:
+        """How many steps a second the real-time process keeps, as it found at its start; 0 until then."""
+        return self._numbers[self._STEPS_KEPT]
+
+    def tell_steps_kept(self, steps_per_s: int) -> None:
+        """Tell what the trial at the start found (real-time process)."""
+        self._numbers[self._STEPS_KEPT] = steps_per_s
 
     @property
     def late_counts(self) -> tuple[int, ...]:

@@ -14,8 +14,10 @@ from typing import Protocol
 
 from device.core.realtime_messages import Inputs, Order, Report, ShotReport, StrokeStarted
 from device.core.stroke import Outputs, Scan, ScanMode, ScanSpec, initial_state, scan
+from device.core.units import NS_PER_S
 from device.realtime.link import Configure, RealtimeEnd
 from device.realtime.scheduling import silence_garbage_collector, sleep_until
+from device.realtime.trial import steps_kept
 
 log = logging.getLogger(__name__)
 
@@ -229,6 +231,20 @@ class Cycle:
                 self._end.send(report)
 
 
+def _try_pace(cycle: Cycle, spec: ScanSpec) -> int:
+    """Return how many steps a second are kept; the log says so where the axis may ask for more."""
+    asked = NS_PER_S // spec.axis.shortest_step_ns
+    kept = steps_kept(
+        cycle.run,
+        period_ns=spec.axis.shortest_step_ns,
+        now_ns=time.monotonic_ns,
+        sleep_until=lambda due_ns: sleep_until(due_ns, spin_ns=spec.timing.spin_ns),
+    )
+    if kept < asked:
+        log.warning("99 of 100 scans keep %d steps/s; the axis may ask for %d: lower needle.fastest_mm_s", kept, asked)
+    return kept
+
+
 def run(end: RealtimeEnd, lines: Lines, spec: ScanSpec) -> None:
     """Scan until the controller is gone and the needle is safe; leaves the lines safe whatever happens."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -236,6 +252,7 @@ def run(end: RealtimeEnd, lines: Lines, spec: ScanSpec) -> None:
     try:
         cycle = Cycle(end, lines, spec, now_ns=time.monotonic_ns)
         silence_garbage_collector()
+        end.page.tell_steps_kept(_try_pace(cycle, spec))
         while cycle.goes_on:
             result = cycle.run()
             sleep_until(result.wake_ns, spin_ns=spec.timing.spin_ns if result.state.motion is not None else 0)

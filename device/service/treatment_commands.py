@@ -59,6 +59,9 @@ def status(options: argparse.Namespace) -> int:
                 f"primed {result['primed_nl'] / 1000:.1f} uL"
             ),
         ]
+    lines.append(
+        f"pace       {result['steps_per_s_kept']} steps/s kept, {result['steps_per_s_asked']} may be asked for"
+    )
     late = result["step_late"]
     if late["steps"]:
         lines.append(

@@ -333,6 +333,11 @@ class Child:
         return self._process.position
 
     @property
+    def steps_kept(self) -> int:
+        """Virtual time tries no pace."""
+        return 0
+
+    @property
     def late_counts(self) -> tuple[int, ...]:
         """How many of its steps were how late."""
         return self._process.late_counts

@@ -177,6 +177,7 @@ def test_the_profile_s_limit_of_shots_ends_the_arming(console: SimulatedConsole)
     assert console.refused("arm") == [f"{SHOTS_OF_SHORT} shots given: session_shots is {SHOTS_OF_SHORT}"]
     status = console.status()
     assert status["refusals"] != []
+    assert status["steps_per_s_kept"] > 0
     late = status["step_late"]
     assert late["steps"] == sum(late["counts"]) >= SHOTS_OF_SHORT * 2
     assert 0 < late["us_p50_most"] <= late["us_p999_most"] <= late["us_max_most"]

@@ -28,6 +28,7 @@ class Process:
     ended: str | None = None
     position: int = 0
     late_counts: tuple[int, ...] = ()
+    steps_kept: int = 0
     silent_since_ns: int = SCANNING
     ends_when_hung_up: bool = True
     permits: list[tuple[int, int]] = field(default_factory=list)
