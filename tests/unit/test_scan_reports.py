@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from device.core.faults import Fault
+from device.core.profile import Mode
 from device.core.realtime_messages import (
     EndReason,
     Faulted,
@@ -97,3 +98,10 @@ def test_a_needle_that_had_to_be_searched_for_is_home_at_position_nought() -> No
     press_stop(gun)
     assert_safe_at_home(gun)
     assert (gun.state.position, gun.state.homed) == (0, True)
+
+
+def test_each_shot_is_reported_by_its_place_in_its_magazine() -> None:
+    gun = loaded_gun(make_magazine(magazine_id=7, shots=3, mode=Mode.BURST))
+    gun.press()
+    gun.run(until=lambda: gun.state.mode is ScanMode.IDLE)
+    assert [(report.magazine_id, report.index) for report in gun.of(ShotReport)] == [(7, 0), (7, 1), (7, 2)]
