@@ -105,6 +105,8 @@ class VirtualGun:
         self.disk = Disk(self.journal_path, self._random)
         with Journal.open(self.journal_path, boot_id="earlier", wall_clock_ms=self.wall_clock_ms) as journal:
             journal.append([Booted("simulated", configuration.sha256, simulated=True), PlungerHomed(content)])
+        self.helpless_until_ns = 0
+        """Until when neither process could act, the last time that this was so."""
         self._boots = 0
         self._requests = 0
         self.power = True
@@ -261,7 +263,7 @@ class VirtualGun:
         """SIGSTOP to the controller, and SIGCONT after `ms`."""
         events = self.controller.events
         events.freeze()
-        self.time.after(round(ms * 1e6), events.resume)
+        self.time.after(round(ms * 1e6), lambda: self._go_on(events.resume))
         self.lost("controller frozen")
 
     def kill_realtime(self) -> None:
@@ -275,9 +277,21 @@ class VirtualGun:
         realtime = self.realtime
         if realtime is not None:
             realtime.freeze()
-            self.time.after(round(ms * 1e6), realtime.resume)
+            self.time.after(round(ms * 1e6), lambda: self._go_on(realtime.resume))
             if told:
                 self.lost("real-time process frozen")
+
+    @property
+    def helpless(self) -> bool:
+        """Whether neither process can act: the real-time process stands still, the controller does or is dead."""
+        realtime = self.realtime
+        stands = realtime is not None and realtime.alive and realtime.frozen
+        return stands and not self.controller.events.is_running()
+
+    def _go_on(self, resume: Callable[[], None]) -> None:
+        if self.helpless:
+            self.helpless_until_ns = self.time.now_ns
+        resume()
 
     def unplug_pump(self) -> None:
         """Pull the cable of the pump's serial line."""

@@ -164,8 +164,9 @@ class Watch(Observer):
             return
         if not world.level(lines.gate_1) and not world.level(lines.gate_2):
             self._violated("both gates are open")
-        was_reset = self._gun.pump.reset_ns >= self._intent_ns
-        if self._intent is None or not (self._gun.pump.firmware.busy or was_reset):
+        # A pump that was reset or has stopped with an error holds none any more, and is not known to yet.
+        stopped = self._gun.pump.reset_ns >= self._intent_ns or self._gun.pump.firmware.error != 0
+        if self._intent is None or not (self._gun.pump.firmware.busy or stopped):
             self._violated("a gate opens without a loaded program")
         if self._unsafe_load == self._loads:
             self._violated("I5: a gate opens after a fault, with no new load")
@@ -260,13 +261,19 @@ class Watch(Observer):
 
     def danger(self, what: str) -> None:
         """From now on 50 ms may pass until the gun is safe."""
-        loads = self._loads
-        self._gun.time.at(self._gun.time.now_ns + SAFE_WITHIN_NS, lambda: self._must_be_safe(what, loads))
+        self._look_at(self._gun.time.now_ns + SAFE_WITHIN_NS, what, self._loads)
+
+    def _look_at(self, at_ns: int, what: str, loads: int) -> None:
+        self._gun.time.at(at_ns, lambda: self._must_be_safe(what, loads))
 
     def _must_be_safe(self, what: str, loads: int) -> None:
-        realtime = self._gun.realtime
-        if loads != self._loads or (realtime is not None and realtime.frozen and not self._gun.alive):
-            # Loaded anew since; or both processes are out of action, and none is left that could act for the other.
+        if loads != self._loads:
+            # Loaded anew since.
+            return
+        # While both processes are out of action none is left that could act for the other; its time counts from then.
+        since_ns = self._gun.time.now_ns if self._gun.helpless else self._gun.helpless_until_ns
+        if since_ns + SAFE_WITHIN_NS > self._gun.time.now_ns:
+            self._look_at(since_ns + SAFE_WITHIN_NS, what, loads)
             return
         self._unsafe_load = loads
         world, lines = self._gun.world, self._gun.configuration.lines

@@ -29,6 +29,8 @@ SETTLE_MS: Final = 450
 """How long the gun is left alone after the last mishap: longer than the longest freeze."""
 RESTART_MS: Final = 400
 """The service manager's pause before it starts the controller again."""
+WRITTEN_MS: Final = 2000
+"""Longer than the slowest commit of a mishap."""
 RESTARTS_MOST: Final = 5
 """Starts, each of which the power may cut short: one more than a session has mishaps."""
 MISHAPS_WITHIN_MS: Final = 1500
@@ -210,7 +212,7 @@ class _Run:
                 break
         if fit and latched(gun):
             self.watch.violations.append(f"fit with latched faults {sorted(latched(gun))}")
-        gun.run_until(lambda: not gun.disk.busy, within_ms=RESTART_MS)
+        gun.run_until(lambda: not gun.disk.busy, within_ms=WRITTEN_MS)
         if gun.state in (State.SESSION, State.DISARMED):
             self.watch.violations += check_the_book(gun, self.watch)
         if not fit:
