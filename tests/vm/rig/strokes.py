@@ -43,10 +43,10 @@ class Motion:
     """Every rising step edge was followed by a falling one before the next."""
 
 
-def read_motion(edges: Iterable[Edge], lines: LineMap) -> Motion:
-    """Return what moved. Raises ValueError for edges that are not in the order of their times."""
+def read_motion(edges: Iterable[Edge], lines: LineMap, *, motor_off: bool) -> Motion:
+    """Return what moved; `motor_off` before the first edge. Raises ValueError for edges out of the order of time."""
     motion = Motion()
-    levels = {lines.enable: True, lines.direction: False, lines.step: False}
+    levels = {lines.enable: motor_off, lines.direction: False, lines.step: False}
     opened: dict[int, tuple[int, bool]] = {}
     gates = {lines.gate_1: 1, lines.gate_2: 2}
     position = 0
