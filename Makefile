@@ -6,7 +6,7 @@ SEEDS ?= 2000
 SHOTS ?= 60
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test check unit vm-test soak sabotage mutation bench schema golden diagram dose-truth lock clean
+.PHONY: help demo test check unit vm vm-test soak sabotage mutation bench schema golden diagram dose-truth lock clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -40,6 +40,10 @@ check: $(VENV)/.dev  ## format, lint, types, layers, generated files
 unit: $(VENV)/.dev  ## the quick tests, and every branch of what decides over a dose reached by them
 	$(BIN)/python -m coverage run -m pytest tests/unit tests/contract tests/golden
 	$(BIN)/python -m coverage report
+
+vm: $(VENV)/.dev  ## the same virtual console, to try by hand (as root)
+	.ci/vm-packages
+	$(BIN)/python -m tests.vm.rig
 
 vm-test: $(VENV)/.dev  ## a real-time kernel, real lines, real systemd, in an emulated machine: make vm-test SHOTS=5 (as root)
 	.ci/vm-packages
