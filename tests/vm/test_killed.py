@@ -77,12 +77,14 @@ def kill(console: VirtualConsole, pid: str) -> int:
 
 
 def fire_once_more(console: VirtualConsole) -> None:
-    """Home, arm and fire one shot that is delivered whole."""
+    """Home, arm, fire one shot that is delivered whole, and disarm: a loaded magazine is an open intent."""
     shots = len(console.records(ShotGiven))
     console.ask("home")
     console.until_state("session")
     console.arm()
     console.shoot()
+    console.ask("disarm")
+    console.until_state("session")
     shot = console.records(ShotGiven)[shots:][0]
     assert (shot.outcome, shot.reason) == ("delivered", "")
     console.let_go()

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from device.core.records import KINDS, MagazineIntent, MagazineSettled, Record, ShotGiven, from_body
+from device.core.records import MagazineIntent, MagazineSettled, Record, ShotGiven
+from device.journal_reader import JOURNAL_NAME
 from device.service.control_client import CommandRefused, ControllerAbsent
 from device.service.sim_console import create_world, sim_paths
 from device.settings import load_configuration
@@ -247,9 +248,9 @@ class VirtualConsole:
     # The record -------------------------------------------------------------------------------------------------
 
     def records(self, kind: type[T]) -> list[T]:
-        """Return the journal's records of one kind, as the exporting command gives them."""
-        exported = self.machine.run(PROGRAM, "journal", "export", "--state", STATE).checked()
-        return [record for record in exported_records(exported) if isinstance(record, kind)]
+        """Return the journal's records of one kind."""
+        rows = self.machine.records(f"{STATE}/{JOURNAL_NAME}")
+        return [kind(**json.loads(body)) for name, body in rows if name == kind.KIND]
 
     def until_settled(self) -> None:
         """Wait until the outcome of every intent stands in the journal."""
@@ -273,16 +274,6 @@ def installation_lines() -> list[str]:
     text = (CHECKOUT / "systemd" / "README.md").read_text()
     _, _, block = text.partition("```sh\n")
     return block.partition("```")[0].splitlines()
-
-
-def exported_records(text: str) -> list[Record]:
-    """Return the records of what `mesogun journal export` prints."""
-    records = []
-    for line in text.splitlines():
-        entry = json.loads(line)
-        if entry["kind"] in KINDS:
-            records.append(from_body(entry["kind"], entry["body"]))
-    return records
 
 
 def slow_configuration(directory: Path) -> Path:

@@ -233,6 +233,11 @@ class Machine:
         """Return a file of the guest."""
         return base64.b64decode(self._request({"do": "read", "path": path}, within_s=ANSWER_S)["content"])
 
+    def records(self, path: str) -> list[tuple[str, str]]:
+        """Return kind and body of every record in the journal at `path`."""
+        answer = self._request({"do": "records", "path": path}, within_s=ANSWER_S)
+        return [(kind, body) for kind, body in answer["records"]]
+
     def ask(self, path: str, request: dict[str, Any], *, within_s: float = ANSWER_S) -> dict[str, Any]:
         """Send one JSON line to a Unix socket in the guest and return the line that it answers."""
         answer = self._request({"do": "ask", "path": path, "request": request, "within_s": within_s}, within_s=within_s)
