@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SEEDS ?= 2000
+SHOTS ?= 60
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test check unit soak sabotage mutation bench schema golden diagram dose-truth deb package-test install uninstall lock clean
+.PHONY: help demo test check unit vm vm-test soak sabotage mutation bench schema golden diagram dose-truth deb package-test install uninstall lock clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -39,6 +40,14 @@ check: $(VENV)/.dev  ## format, lint, types, layers, generated files
 unit: $(VENV)/.dev  ## the quick tests, and every branch of what decides over a dose reached by them
 	$(BIN)/python -m coverage run -m pytest tests/unit tests/contract tests/golden
 	$(BIN)/python -m coverage report
+
+vm: $(VENV)/.dev  ## the same virtual console, to try by hand (as root)
+	.ci/vm-packages
+	$(BIN)/python -m tests.vm.rig
+
+vm-test: $(VENV)/.dev  ## a real-time kernel, real lines, real systemd, in an emulated machine: make vm-test SHOTS=5 (as root)
+	.ci/vm-packages
+	MESOGUN_VM_SHOTS=$(SHOTS) $(BIN)/python -m pytest tests/vm $(VM)
 
 soak: $(VENV)/.dev  ## the simulation's large sizes: make soak SEEDS=20000
 	$(BIN)/python -m tests.simulation.soak --seeds $(SEEDS) $(SOAK)

@@ -47,7 +47,7 @@ def open_lgpio_factory(runtime_dir: Path) -> Factory:
     except PinUnknownPi as error:
         raise PinFactoryError(
             "this is not a Raspberry Pi, or /proc hides it (systemd: leave ProcSubset unset); "
-            'set drivers = "sim" to run the simulated console'
+            "`mesogun run --sim` runs a simulated console"
         ) from error
     except lgpio.error as error:
         raise PinFactoryError(_why_no_device(str(error))) from error

@@ -1,8 +1,9 @@
 """The simulated pump as a process: a pty that behaves like a pump on a serial port, and the keeper of the world.
 
-Owns the pty, its name's link, the waiting, and the duty that a world of memory cannot do by itself: when a process
-that drives lines dies, its lines go to their pulls. All behaviour is `pump_firmware`'s and `world`'s. Idle it sleeps;
-while a program waits at a gate or the plunger moves it looks every 0.5 ms or more often.
+Owns the pty (or the socket of an emulated machine's port), its name's link, the waiting, and the duty that a world of
+memory cannot do by itself: when a process that drives lines dies, its lines go to their pulls. All behaviour is
+`pump_firmware`'s and `world`'s. Idle it sleeps; while a program waits at a gate or the plunger moves it looks
+every 0.5 ms or more often.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 from drivers.ports import LineMap
 from drivers.sim.fluid import FLUID_30G, FLUID_32G, FluidSpec
@@ -117,6 +118,28 @@ class LineKeeper:
         self._watched.clear()
 
 
+class _Port(Protocol):
+    """The pump's end of the serial line."""
+
+    name: str
+
+    @property
+    def descriptor(self) -> int:
+        """What becomes readable when bytes have come; only while the port is open."""
+
+    def is_open(self) -> bool:
+        """Return whether a host is at the other end; asked every tick."""
+
+    def read(self) -> bytes:
+        """Return what has come, empty where the host has gone."""
+
+    def write(self, data: bytes) -> None:
+        """Send `data`."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+
 class _PumpPty:
     """The pump's end of a pty. A host may close and open the other end as it likes."""
 
@@ -154,6 +177,61 @@ class _PumpPty:
         os.close(self.descriptor)
 
 
+class _PumpSocket:
+    """The pump's end of an emulated machine's serial port: a Unix socket on which the emulator listens.
+
+    The emulator may come later, go, and come again: the pump is plugged in whenever it listens.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._connection: socket.socket | None = None
+
+    @property
+    def descriptor(self) -> int:
+        """The connection's; -1 without one."""
+        return -1 if self._connection is None else self._connection.fileno()
+
+    def is_open(self) -> bool:
+        """Connect where that is possible, and return whether the pump is connected."""
+        if self._connection is None:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.connect(self.name)
+            except (FileNotFoundError, ConnectionRefusedError):
+                connection.close()
+            else:
+                connection.setblocking(False)  # noqa: FBT003 - the socket's own signature
+                self._connection = connection
+        return self._connection is not None
+
+    def read(self) -> bytes:
+        """Return what has come, empty where the emulator has gone."""
+        if self._connection is None:
+            return b""
+        try:
+            data = self._connection.recv(READ_BYTES_MOST)
+        except BlockingIOError:
+            return b""
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.close()
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send `data`; an emulator that has gone or does not listen loses it, as on a wire."""
+        if self._connection is not None:
+            with suppress(BlockingIOError, ConnectionError):
+                self._connection.send(data)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 def run_sim_pump(
     *,
     dialects: Sequence[Dialect] = (Dialect.CAVRO, Dialect.DT),
@@ -161,6 +239,7 @@ def run_sim_pump(
     address: int = 1,
     position: int = 0,
     link: Path | None = None,
+    serial_socket: Path | None = None,
     world: Path | None = None,
     linger_s: float | None = None,
     fluid: FluidSpec | None = None,
@@ -168,6 +247,8 @@ def run_sim_pump(
     """Run a pump until SIGTERM or SIGINT, or until nobody has had the pty open for `linger_s`.
 
     Prints the pty's name as the first line on stdout; `link` becomes a symbolic link to it while the pump runs.
+    `serial_socket`: no pty, but the Unix socket at which an emulated machine offers its serial port; its name is
+    printed.
     `world` is attached; None: a world of its own, at rest, whose gates nobody opens. `position`: the plunger's, in
     coarse increments. `fluid` None: serum leaves the needle with the plunger. Call it in a process's main thread.
     Raises SimPumpError and WorldError with one line.
@@ -181,18 +262,18 @@ def run_sim_pump(
             surroundings = World.attach(world)
         stack.callback(surroundings.close)
         stopped = stack.enter_context(_stop_signals())
-        pty = _PumpPty()
-        stack.callback(pty.close)
+        port: _Port = _PumpPty() if serial_socket is None else _PumpSocket(serial_socket)
+        stack.callback(port.close)
         if link is not None:
-            stack.enter_context(_linked(link, pty.name))
+            stack.enter_context(_linked(link, port.name))
         path = None if fluid is None else surroundings.carry_fluid(fluid, position=position)
         firmware = PumpFirmware(surroundings, dialects=dialects, address=address, position=position, fluid=path)
         keeper = LineKeeper(surroundings)
         stack.callback(keeper.close)
-        print(pty.name, flush=True)
+        print(port.name, flush=True)
         linger_ns = None if linger_s is None else round(linger_s * 1e9)
         runner = _Runner(
-            pty=pty,
+            port=port,
             pump=PumpOnLine(firmware, baud=baud),
             firmware=firmware,
             world=surroundings,
@@ -208,14 +289,14 @@ class _Runner:
     def __init__(
         self,
         *,
-        pty: _PumpPty,
+        port: _Port,
         pump: PumpOnLine,
         firmware: PumpFirmware,
         world: World,
         keeper: LineKeeper,
         linger_ns: int | None,
     ) -> None:
-        self._pty = pty
+        self._port = port
         self._pump = pump
         self._firmware = firmware
         self._world = world
@@ -237,7 +318,7 @@ class _Runner:
             self._advance(now_ns)
             watched = [stopped.fileno(), *self._keeper.descriptors()]
             if self._is_open:
-                watched.append(self._pty.descriptor)
+                watched.append(self._port.descriptor)
             event_ns = self._pump.next_event_ns(now_ns)
             wake_ns = tick_ns if event_ns is None else min(event_ns, tick_ns)
             timeout_s = max(0, wake_ns - time.monotonic_ns()) / 1e9
@@ -250,7 +331,7 @@ class _Runner:
         """Do what is due every tick; return whether the lingering has ended."""
         self._keeper.look(now_ns)
         self._asked.hand_over(self._world, self._firmware.troubles)
-        self._is_open = self._pty.is_open()
+        self._is_open = self._port.is_open()
         if self._is_open:
             self._seen_ns = now_ns
         return self._linger_ns is not None and now_ns - self._seen_ns > self._linger_ns
@@ -258,13 +339,13 @@ class _Runner:
     def _advance(self, now_ns: int) -> None:
         answer = self._pump.advance(now_ns)
         if answer and self._is_open:
-            self._pty.write(answer)
+            self._port.write(answer)
 
     def _take(self, readable: list[int]) -> None:
         now_ns = time.monotonic_ns()
         for descriptor in readable:
-            if descriptor == self._pty.descriptor:
-                data = self._pty.read()
+            if descriptor == self._port.descriptor:
+                data = self._port.read()
                 if data:
                     # A test that asks for a trouble and then sends a frame finds the trouble in force.
                     self._asked.hand_over(self._world, self._firmware.troubles)
@@ -321,6 +402,7 @@ def _run_from_command_line(arguments: Sequence[str]) -> None:
     parser.add_argument("--address", type=int, default=1)
     parser.add_argument("--position", type=int, default=0, help="the plunger's, in coarse increments")
     parser.add_argument("--link", type=Path)
+    parser.add_argument("--serial-socket", type=Path, help="an emulated machine's serial port, instead of a pty")
     parser.add_argument("--world", type=Path)
     parser.add_argument("--linger", type=float, help="end after the port was closed for so many seconds")
     parser.add_argument("--dialect", choices=["both", *(dialect.value for dialect in Dialect)], default="both")
@@ -334,6 +416,7 @@ def _run_from_command_line(arguments: Sequence[str]) -> None:
             address=options.address,
             position=options.position,
             link=options.link,
+            serial_socket=options.serial_socket,
             world=options.world,
             linger_s=options.linger,
             fluid=_FLUIDS[options.fluid],

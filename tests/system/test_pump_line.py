@@ -4,6 +4,7 @@ import asyncio
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from device.core.faults import Fault
 from device.core.units import Increments
 from drivers.ports import DriverError, LineMap
 from drivers.pump.cavro import CavroPump, ExchangeCut
+from drivers.pump.cavro_codec import Answer, Command, answer_reader
 from drivers.pump.serial_line import SerialLine
 from drivers.sim.pump_firmware import IDENTITY
 from drivers.sim.world import World
@@ -142,6 +144,35 @@ def test_the_pump_outlives_its_hosts_and_keeps_its_link_until_it_ends(tmp_path: 
         run(main(link))
     assert process.returncode == 0
     assert not link.is_symlink()
+
+
+def answered(connection: socket.socket, command: str) -> Answer:
+    """Return what the pump answers to `command`."""
+    connection.sendall(Command(1, 1, repeat=False, data=command).to_bytes())
+    reader = answer_reader()
+    while True:
+        for answer in reader.feed(connection.recv(100)):
+            return answer
+
+
+def test_a_pump_is_plugged_into_an_emulated_machine_whenever_one_listens(tmp_path: Path) -> None:
+    path = tmp_path / "serial"
+    with sim_pump("--baud", str(BAUD), "--serial-socket", str(path)) as (process, name):
+        assert name == path
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as machine:
+                machine.settimeout(10)
+                machine.bind(str(path))
+                machine.listen()
+                connection, _ = machine.accept()
+                with connection:
+                    connection.settimeout(10)
+                    started_s = time.monotonic()
+                    assert answered(connection, "&").data == IDENTITY
+                    # Both frames' bytes at 38400 baud: the emulated port does not pace, the pump does.
+                    assert time.monotonic() - started_s > (len(IDENTITY) + 6) * 10 / BAUD
+            path.unlink()
+        assert process.poll() is None
 
 
 def test_a_link_that_would_hide_a_file_is_refused(tmp_path: Path) -> None:
