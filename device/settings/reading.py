@@ -60,7 +60,14 @@ class Reader:
 
     def folder(self, folder: Path, model: type[Named]) -> list[Read[Named]]:
         """Return the usable files of `folder` in the order of their names; a folder must hold at least one file."""
-        paths = sorted(folder.glob("*.toml"))
+        try:
+            paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml")
+        except (FileNotFoundError, NotADirectoryError):
+            paths = []
+        except OSError as error:
+            found = f"it unreadable ({error.strerror})"
+            self._refuse(folder, found, "required is a readable directory", "check its owner and mode")
+            return []
         if not 1 <= len(paths) <= FILES_MOST:
             allowed = f"required is at least one and at most {FILES_MOST}"
             self._refuse(folder, f"{len(paths)} files *.toml", allowed, "add or remove files")

@@ -104,7 +104,10 @@ def test_what_is_installed_runs_and_belongs_to_whom_it_should(root: Root) -> Non
     root.install()
     assert "invariants  held" in root.run("/usr/bin/mesogun", "simulate", "--sessions", "1", "--points", "2").stdout
     assert root.run("/usr/bin/mesogun", "config", "check", "--config", "/etc/mesogun").returncode == 0
-    assert root.run("stat", "-c", "%U:%G %a", "/etc/mesogun/device.toml").stdout == "root:mesogun 640\n"
+    places = ("/etc/mesogun/device.toml", "/etc/mesogun/profiles")
+    assert root.run("stat", "-c", "%U:%G %a", *places).stdout == "root:mesogun 640\nroot:mesogun 750\n"
+    as_service = ("runuser", "-u", "mesogun", "--")
+    assert root.run(*as_service, "/usr/bin/mesogun", "config", "check", "--config", "/etc/mesogun").returncode == 0
     assert root.run("systemctl", "is-enabled", "mesogun.target").stdout == "enabled\n"
     units = ("mesogun.service", "mesogun-gateway.service", "mesogun.target")
     assert root.run("systemd-analyze", "verify", "--man=no", *units).stderr == ""

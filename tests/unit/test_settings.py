@@ -125,6 +125,17 @@ def test_a_file_that_cannot_be_opened_says_why(draft: Draft) -> None:
     ]
 
 
+def test_a_folder_that_cannot_be_looked_into_says_why(draft: Draft) -> None:
+    folder = draft.directory / "syringes"
+    shutil.rmtree(folder)
+    folder.symlink_to(folder)
+    (problem,) = [problem for problem in draft.problems() if problem.startswith("syringes: ")]
+    assert problem == (
+        "syringes: found it unreadable (Too many levels of symbolic links); required is a readable directory; "
+        "check its owner and mode"
+    )
+
+
 def test_a_profile_that_needs_contact_is_refused_on_a_console_without_the_line(draft: Draft) -> None:
     draft.replace(DEVICE, "contact = 21", "")
     problems = draft.problems()
