@@ -180,3 +180,13 @@ def test_a_slow_plunger_move_is_its_way_over_its_speed() -> None:
     # V100 is 400 increments/s in fine positioning, slower than start and cut-off: no ramp at all.
     planned = plunger_move_ns(Increments(400), pump=PUMP, top_speed=HalfIncrementsPerSecond(100))
     assert planned == pytest.approx(NS_PER_S, abs=10)
+
+
+def test_the_middle_step_of_a_travel_too_short_for_its_speed_takes_as_long_as_the_ramp_s_next() -> None:
+    # 320 000 steps/s2: the first step from rest takes 2.5 ms, the second ends at 3.5355 ms; the speed would be 0.208 ms.
+    short = NeedleTravel(Steps(3), 80, MicrometresPerSecond(60_000), MicrometresPerSecond2(4_000_000))
+    assert [short.time_at(step) for step in range(4)] == [0, 2_500_000, 3_535_533, 6_035_533]
+    # With two steps between its ramps it reaches its speed.
+    longer = NeedleTravel(Steps(74), 80, MicrometresPerSecond(60_000), MicrometresPerSecond2(4_000_000))
+    assert longer.ramp_steps == 36
+    assert longer.time_at(38) - longer.time_at(36) == 416_666

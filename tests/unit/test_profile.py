@@ -23,6 +23,11 @@ from tests.support.core import MS, make_profile
             {"dwell_percent": -1, "exit_percent": 81},
             "the phases must share exactly 100",
         ),
+        (
+            {"exit_percent": 0, "dwell_percent": 80},
+            {"exit_percent": -1, "dwell_percent": 81},
+            "the phases must share exactly 100",
+        ),
         ({"entry_from_um": 0}, {"entry_from_um": -1}, "entry_from_mm must lie in 0 ... depth_mm; found -0.001 mm"),
         ({"entry_from_um": 3_999}, {"entry_from_um": 4_000}, "entry_from_mm must lie in 0 ... depth_mm; found 4.0 mm"),
         ({"exit_until_um": 0}, {"exit_until_um": -1}, "exit_until_mm must lie in 0 ... depth_mm; found -0.001 mm"),

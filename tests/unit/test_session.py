@@ -41,3 +41,14 @@ def test_a_region_without_points_is_passed_over() -> None:
 @pytest.mark.parametrize(("session", "points"), [(TWO_REGIONS, 5), (NO_REGIONS, 0)], ids=["regions", "none"])
 def test_the_planned_shots_are_all_points_of_all_regions(session: Session, points: int) -> None:
     assert session.planned_shots == points
+
+
+@pytest.mark.parametrize(
+    ("shots", "region"),
+    [(2, ("crown", 1, False)), (3, ("temple", 2, True)), (4, ("temple", 1, False)), (5, ("", 0, False))],
+)
+def test_a_third_region_comes_after_all_the_points_of_the_two_before_it(
+    shots: int, region: tuple[str, int, bool]
+) -> None:
+    session = replace(TWO_REGIONS, regions=(Region("front", 1), Region("crown", 2), Region("temple", 2)))
+    assert session.region_after(shots) == region
