@@ -183,7 +183,7 @@ def test_a_slow_plunger_move_is_its_way_over_its_speed() -> None:
 
 
 def test_the_middle_step_of_a_travel_too_short_for_its_speed_takes_as_long_as_the_ramp_s_next() -> None:
-    # 320 000 steps/s2: the first step from rest takes 2.5 ms, the second ends at 3.5355 ms; the speed would be 0.208 ms.
+    # 320 000 steps/s2: from rest the first step ends at 2.5 ms, the second at 3.5355 ms; at full speed one takes 0.208.
     short = NeedleTravel(Steps(3), 80, MicrometresPerSecond(60_000), MicrometresPerSecond2(4_000_000))
     assert [short.time_at(step) for step in range(4)] == [0, 2_500_000, 3_535_533, 6_035_533]
     # With two steps between its ramps it reaches its speed.
