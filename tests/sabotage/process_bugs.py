@@ -66,7 +66,7 @@ PROCESS_BUGS: Final = (
     PlantedBug(
         name="restarts-without-bound",
         file=_CHILD,
-        changes=(("        if self._restarts >= MOST_RESTARTS:\n", "        if self._restarts < 0:\n"),),
+        changes=(("while self._restarts < MOST_RESTARTS and not self._closing:", "while not self._closing:"),),
         mistake="a process that dies at once is started again for ever",
         breaks="bounds",
         caught_by=(f"{_SUPERVISION}::test_a_process_that_dies_again_and_again_is_not_started_for_ever",),

@@ -91,7 +91,7 @@ RECORD_BUGS: Final = (
     PlantedBug(
         name="refill-forgives-the-suck-back",
         file=_LEDGER,
-        changes=(("position=place, low_water=place - owed)", "position=place, low_water=place)"),),
+        changes=(("position=place, low_water=place - owed, play_open", "position=place, low_water=place, play_open"),),
         mistake="a refill forgets that the needle is still empty by the suck-back",
         breaks="I9",
         caught_by=("tests/unit/test_ledger.py::test_a_refill_keeps_the_debt_of_the_suck_back",),

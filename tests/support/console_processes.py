@@ -262,9 +262,26 @@ class SimulatedConsole:
         self.ask("session_start", profile=profile, serum="saline", syringe="1ml", regions=points)
 
     def prime(self, volume_nl: int = PRIME_NL) -> None:
-        """Prime; what reached the air so far counts as primed, not as spilled."""
-        self.ask("prime", volume_nl=volume_nl)
+        """Prime; what reached the air so far is primed, not spilled. Again where the computer came too late."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self.ask("prime", volume_nl=volume_nl)
+                break
+            except CommandRefused:
+                if attempt == ATTEMPTS or not self._recovered_from_lateness():
+                    raise
         self._air_before = self.world.given_in_air
+
+    def _recovered_from_lateness(self) -> bool:
+        """Clear a fault of lateness and home what lost its place; False where there is no fault, or another one."""
+        self.until_settled()
+        if not self.faults or not {int(code) for code in self.faults.split(",")} <= LATE:
+            return False
+        self.ask("fault_clear")
+        self.until_state("session")
+        if not self.status()["homed"]:
+            self.ask("home")
+        return True
 
     def forget_given(self) -> None:
         """Count what is given and spilled from now on."""

@@ -42,10 +42,11 @@ def console(shared: SimulatedConsole) -> Iterator[SimulatedConsole]:
         shared.ask("disarm")
     shared.until_state("session")
     shared.until_settled()
+    # Before anything is judged: a test that failed must not keep the next one from its session.
+    shared.ask("session_stop")
     assert shared.booked() - booked == shared.given()
     assert shared.spilled() == 0
     shared.verify()
-    shared.ask("session_stop")
 
 
 def begin(console: SimulatedConsole, *, profile: str = "continuous", regions: dict[str, int] | None = None) -> int:
