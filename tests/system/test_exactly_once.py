@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from device.core.faults import Fault
 from device.core.records import FaultRaised, ShotGiven
 from tests.support.console_processes import LATE, SimulatedConsole, quick_configuration, simulated_console, until
 
@@ -52,7 +53,8 @@ def test_every_shot_is_given_once_whatever_the_line_loses(console: SimulatedCons
         fire(console, kind, random, strokes=min(SHOTS, left))
         console.until_settled()
         raised = console.records(FaultRaised)[faults:]
-        assert {record.code for record in raised} <= LATE
+        # A release that came late lifts the gun in the middle of the next stroke.
+        assert {record.code for record in raised} <= LATE | {Fault.CONTACT_LOST}
         if console.faults:
             console.ask("fault_clear")
 

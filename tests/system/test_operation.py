@@ -147,7 +147,8 @@ def test_contact_lost_in_mid_stroke_stops_the_shot_and_does_not_latch(console: S
     console.ask("arm")
     console.shoot(1)
     until(lambda: len(console.records(ShotGiven)) > shots + 1)
-    assert console.records(ShotGiven)[-1].outcome == "delivered"
+    # A release that came late may have let another one begin.
+    assert console.records(ShotGiven)[shots + 1].outcome == "delivered"
 
 
 def test_a_region_ends_its_shots_and_the_next_one_wants_a_fresh_press(console: SimulatedConsole) -> None:
