@@ -307,17 +307,25 @@ class SimulatedConsole:
         raise AssertionError("the gun does not fire")
 
     def let_go(self) -> None:
-        """Release the trigger and lift the gun."""
+        """Release the trigger, and lift the gun when the needle is out: what was under way may end first."""
         self.operator.release()
+        until(lambda: self.world.needle_steps <= 0 or self.motor_off())
         self.operator.lift()
 
     def shoot(self, shots: int) -> None:
         """Hold the trigger for this many strokes, or until a fault takes the motor's current, then let go."""
         goal = self.world.strokes + shots
         self.press()
-        # The release is seen in the pause before the next stroke: half of the profile's interval.
-        until(lambda: self.world.strokes >= goal or self.motor_off(), look_s=0.001)
+        # Where the last stroke turns round no gate of it is left to be opened: a release from there on to the end of
+        # the pause behind it ends no dose and begins no stroke.
+        until(lambda: self.turned_round(goal) or self.motor_off(), look_s=0.001)
         self.let_go()
+
+    def turned_round(self, stroke: int) -> bool:
+        """Whether the needle is on its way out of the stroke with this number of the world, or that is over."""
+        world = self.world
+        outward = world.needle_steps > 0 and not world.level(self.lines.direction)
+        return world.strokes >= stroke or (world.strokes == stroke - 1 and outward)
 
     def until_dosing(self) -> None:
         """Wait until the needle is on its way in, in tissue, with a gate open; looks without pause."""

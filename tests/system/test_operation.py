@@ -79,7 +79,7 @@ def test_a_syringe_that_runs_empty_is_refilled_between_magazines(console: Simula
     while console.world.strokes < goal:
         # After a refill the trigger must be pressed afresh.
         console.press()
-        until(lambda: console.world.strokes >= goal or console.state_name == "refilling")
+        until(lambda: console.turned_round(goal) or console.state_name == "refilling")
         console.let_go()
         console.until_state("armed")
 
@@ -147,8 +147,7 @@ def test_contact_lost_in_mid_stroke_stops_the_shot_and_does_not_latch(console: S
     console.ask("arm")
     console.shoot(1)
     until(lambda: len(console.records(ShotGiven)) > shots + 1)
-    # A release that came late may have let another one begin.
-    assert console.records(ShotGiven)[shots + 1].outcome == "delivered"
+    assert console.records(ShotGiven)[-1].outcome == "delivered"
 
 
 def test_a_region_ends_its_shots_and_the_next_one_wants_a_fresh_press(console: SimulatedConsole) -> None:
