@@ -71,8 +71,8 @@ def _treatment(profile: str, points: int) -> Treatment:
     return Treatment(profile, SERUM, SYRINGE, points)
 
 
-def _treated(configuration: Configuration, profile: str, shots: int, profiler: cProfile.Profile | None) -> int:
-    """Treat; return the processor time from the arming to the last shot, in ns."""
+def _treated(configuration: Configuration, profile: str, shots: int, profiler: cProfile.Profile | None) -> float:
+    """Treat at most `shots` points; return the processor time of a shot, from the arming to the last one, in ns."""
     with VirtualGun(configuration, content=CONTENT) as gun:
         Watch(gun, undisturbed=True)
         make_ready(gun)
@@ -85,13 +85,14 @@ def _treated(configuration: Configuration, profile: str, shots: int, profiler: c
         treat(gun, presses_most=2 * shots)
         if profiler is not None:
             profiler.disable()
-        return time.process_time_ns() - before_ns
+        # The profile's own limit may end the session before its last point.
+        return (time.process_time_ns() - before_ns) / gun.world.strokes
 
 
 def _per_shot(configuration: Configuration, profile: str, shots: int) -> tuple[int, int]:
     axis = configuration.device.axis
     steps = 2 * axis.steps_to(configuration.profiles[profile].value.depth_um)
-    return min(_treated(configuration, profile, shots, None) for _ in range(2)) // shots, steps
+    return round(min(_treated(configuration, profile, shots, None) for _ in range(2))), steps
 
 
 def _floor_ns() -> list[int]:
