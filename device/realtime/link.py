@@ -182,7 +182,7 @@ class HeartbeatPage:
 
     @property
     def steps_kept(self) -> int:
-        """How many steps a second the real-time process keeps, as it found at its start; 0 until then."""
+        """How many steps a second the real-time process keeps, as it found at its start; 0 where it did not."""
         return self._numbers[self._STEPS_KEPT]
 
     def tell_steps_kept(self, steps_per_s: int) -> None:

@@ -232,15 +232,19 @@ class Cycle:
 
 
 def _try_pace(cycle: Cycle, spec: ScanSpec) -> int:
-    """Return how many steps a second are kept; the log says so where the axis may ask for more."""
+    """Return the steps a second that are kept, 0 where a motion began; the log says where the axis may ask for more."""
+
+    def rests() -> bool:
+        return cycle.run().state.motion is None
+
     asked = NS_PER_S // spec.axis.shortest_step_ns
     kept = steps_kept(
-        cycle.run,
+        rests,
         period_ns=spec.axis.shortest_step_ns,
         now_ns=time.monotonic_ns,
         sleep_until=lambda due_ns: sleep_until(due_ns, spin_ns=spec.timing.spin_ns),
     )
-    if kept < asked:
+    if 0 < kept < asked:
         log.warning("99 of 100 scans keep %d steps/s; the axis may ask for %d: lower needle.fastest_mm_s", kept, asked)
     return kept
 

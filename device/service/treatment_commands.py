@@ -59,8 +59,9 @@ def status(options: argparse.Namespace) -> int:
                 f"primed {result['primed_nl'] / 1000:.1f} uL"
             ),
         ]
+    kept = result["steps_per_s_kept"]
     lines.append(
-        f"pace       {result['steps_per_s_kept']} steps/s kept, {result['steps_per_s_asked']} may be asked for"
+        f"pace       {f'{kept} steps/s kept' if kept else 'not tried'}, {result['steps_per_s_asked']} may be asked for"
     )
     late = result["step_late"]
     if late["steps"]:
