@@ -21,8 +21,8 @@ PORT: Final = "mesogun.wires"
 LABEL: Final = "pinctrl-bcm2711"
 LINES: Final = 28
 TRACING: Final = Path("/sys/kernel/tracing")
-LOOK_MS: Final = 20
-"""How often the lines' levels are looked at for those that fell to their pulls."""
+LOOK_MS: Final = 10
+"""After so long without an edge the lines' levels are looked at for those that fell to their pulls."""
 
 WAKER_PRIORITY: Final = 61
 """One above this program's own, in rig-wires.service."""
@@ -79,6 +79,8 @@ class Wires:
         self._values = [os.open(line / "value", os.O_RDONLY) for line in lines]
         self._driven: dict[int, bytes] = {}
         """The level to which a program last drove each line that one drives."""
+        self._doubted: set[int] = set()
+        """Lines that the last look saw at another level."""
         self._read = b""
         self._received = b""
         self._answered = True
@@ -88,17 +90,17 @@ class Wires:
         waiting = select.poll()
         waiting.register(self._pipe, select.POLLIN)
         waiting.register(self._channel, select.POLLIN)
-        look_ns = 0
         self._send(b"h 0 0 0\n")
         while True:  # a service's main loop: ended by systemd
             ready = dict(waiting.poll(LOOK_MS))
             if self._channel in ready:
                 self._take_pulls()
             if self._pipe in ready:
-                self._send(self._edges()[0])
-            if time.monotonic_ns() >= look_ns:
+                messages, touched = self._edges()
+                self._doubted -= touched
+                self._send(messages)
+            if not ready:
                 self._look()
-                look_ns = time.monotonic_ns() + LOOK_MS * 1_000_000
 
     def _take_pulls(self) -> None:
         self._received += os.read(self._channel, 4096)
@@ -133,15 +135,20 @@ class Wires:
         return bytes(messages), touched
 
     def _look(self) -> None:
-        """Send the levels of driven lines that are others than those they were driven to."""
+        """Send the levels of driven lines that two looks in turn saw at another level than they were driven to.
+
+        One look is not enough: the kernel traces an edge before it makes it, and this program runs in between. Two are:
+        before the second nothing was to be done here, so that the edge has been made.
+        """
         seen = {line: os.pread(self._values[line], 2, 0)[:1] for line in self._driven}
         messages, touched = self._edges()
         now_ns = time.monotonic_ns()
-        for line, level in seen.items():
-            if line not in touched and self._driven[line] != level:
-                # An edge that was made since the look is in `touched`: this one was made by no program.
-                self._driven[line] = level
-                messages += b"r %d %d %s\n" % (now_ns, line, level)
+        doubted = {line for line, level in seen.items() if line not in touched and self._driven[line] != level}
+        for line in doubted & self._doubted:
+            # No program made this edge: it would stand in the trace.
+            self._driven[line] = seen[line]
+            messages += b"r %d %d %s\n" % (now_ns, line, seen[line])
+        self._doubted = doubted
         self._send(messages)
 
     def _send(self, messages: bytes) -> None:
