@@ -16,6 +16,7 @@ _SCAN: Final = (
     "tests/unit/test_scan_contradictions.py",
     "tests/unit/test_retreat.py",
     "tests/unit/test_scan_reports.py",
+    "tests/unit/test_scan_motion_exact.py",
 )
 _MACHINE: Final = (
     "tests/unit/test_machine_sessions.py",
@@ -28,6 +29,7 @@ _MACHINE: Final = (
     "tests/unit/test_machine_operations.py",
     "tests/unit/test_machine_safety.py",
     "tests/unit/test_machine_treatment.py",
+    "tests/unit/test_machine_steps.py",
 )
 _PUMP: Final = (
     "tests/unit/test_cavro_program.py",

@@ -125,6 +125,10 @@ class Gun:
             assert outputs.enable
         if outputs.step:
             assert outputs.enable
+            timing = self.spec.timing
+            assert self.now_ns - timing.late_limit_ns <= result.step_due_ns <= self.now_ns
+            assert result.state.motion is not None
+            assert result.wake_ns == min(result.state.motion.due_ns, self.now_ns + timing.armed_scan_ns)
         if result.state.mode is ScanMode.SAFE:
             assert (outputs.enable, outputs.step, outputs.gate) == (False, 0, 0)
 
