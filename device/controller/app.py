@@ -53,7 +53,7 @@ from device.core.records import Booted
 from device.core.scan_state import scan_spec
 from device.core.session import Region
 from device.core.units import NS_PER_S, Nanolitres
-from device.journal_reader import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
+from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.link import Configure
 from device.realtime.scheduling import become_realtime
 from device.settings import Configuration, Loaded

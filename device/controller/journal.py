@@ -26,7 +26,7 @@ from device.core.journal_chain import (
     genesis,
 )
 from device.core.records import Record
-from device.journal_reader import (
+from device.journal_file import (
     APPLICATION_ID,
     BUSY_MS,
     SCHEMA_VERSION,

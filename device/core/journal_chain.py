@@ -1,7 +1,7 @@
 """The journal's hash chain: canonical bytes, hashes, and the check of a run of records.
 
 Owns what makes an altered, missing or reordered record visible: each record's hash covers the hash before it and the
-canonical JSON of the record. Pure: it never reads a file or a clock; `device.journal_reader` and
+canonical JSON of the record. Pure: it never reads a file or a clock; `device.journal_file` and
 `device.controller.journal` bring the rows. The chain proves that nothing was altered by accident or by hand; it holds
 no secret, so it is no signature: whoever can rewrite the whole file can rewrite the whole chain.
 """

@@ -17,7 +17,8 @@ from device.gateway.broker_link import IN_FLIGHT_MAX, BrokerLink
 from device.gateway.messages import JournalState
 from device.gateway.outbox_cursor import Cursor, resume_after
 from device.gateway.publications import DeviceAddress, Publication, event_of, publication
-from device.journal_reader import JournalDamagedError, JournalReader, JournalUnavailableError
+from device.journal_file import JournalDamagedError, JournalUnavailableError
+from device.journal_reader import JournalReader
 
 POLL_S: Final = 0.05
 """How often the journal is looked at: a new record is under way within 50 ms. A look asks only for the file's version

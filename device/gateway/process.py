@@ -31,7 +31,7 @@ from device.gateway.publications import (
     machine_state,
     publication,
 )
-from device.journal_reader import JOURNAL_NAME
+from device.journal_file import JOURNAL_NAME
 
 LIVE_LOOK_S: Final = 0.2
 """Live values are looked at, and at most published, five times a second."""

@@ -25,7 +25,8 @@ from device.core.records import MagazineIntent, MagazineSettled, PressRefused, S
 from device.core.syringe import Syringe
 from device.core.units import Increments
 from device.gateway.outbox_cursor import CURSOR_NAME, CursorFile
-from device.journal_reader import JOURNAL_NAME, JournalReader
+from device.journal_file import JOURNAL_NAME
+from device.journal_reader import JournalReader
 from device.service.broker import BrokerUnavailableError, start_broker
 from device.service.control_client import CommandRefused, ControllerAbsent, ask
 from device.service.demo_view import DemoView, open_view

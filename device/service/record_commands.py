@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from device.core.journal_chain import Entry
-from device.journal_reader import JOURNAL_NAME, JournalDamagedError, JournalReader, JournalUnavailableError, utc_text
+from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
+from device.journal_reader import JournalReader, utc_text
 from device.service.control_client import STANDARD_STATE
 from device.service.errors import ServiceError
 from device.settings import ConfigurationError, find_configuration_directory, load_configuration

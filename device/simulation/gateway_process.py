@@ -17,7 +17,7 @@ from device.core.journal_chain import Head
 from device.gateway.outbox_cursor import CURSOR_NAME, DRAFT_SUFFIX, CursorFile
 from device.gateway.process import BackOff, GatewaySettings, Surroundings, run_gateway
 from device.gateway.publications import DeviceAddress
-from device.journal_reader import JOURNAL_NAME
+from device.journal_file import JOURNAL_NAME
 from device.simulation.broker import BrokerClient, SimulatedBroker
 from device.simulation.virtual_time import ProcessLoop, VirtualTime
 

@@ -21,7 +21,8 @@ from device.core.faults import Fault
 from device.core.journal_chain import Entry
 from device.core.records import Booted, PlungerHomed, Record
 from device.gateway.publications import DeviceAddress
-from device.journal_reader import JOURNAL_NAME, JournalReader
+from device.journal_file import JOURNAL_NAME
+from device.journal_reader import JournalReader
 from device.settings import Configuration
 from device.simulation.broker import SimulatedBroker
 from device.simulation.controller_process import Answer, ControllerProcess

@@ -7,30 +7,28 @@ every 0.5 ms or more often.
 """
 
 import argparse
-import errno
 import os
 import select
 import signal
 import socket
 import sys
 import time
-import tty
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final, Protocol
+from typing import Final
 
 from drivers.ports import LineMap
 from drivers.sim.fluid import FLUID_30G, FLUID_32G, FluidSpec
 from drivers.sim.pump_firmware import Dialect, PumpFirmware, Troubles
 from drivers.sim.pump_line import PumpOnLine
+from drivers.sim.pump_port import PumpPort, PumpPty, PumpSocket
 from drivers.sim.world import World, WorldError
 
 TICK_NS: Final = 20_000_000
 """Longest sleep: how late a new driver of lines, a trouble or a closed pty is noticed."""
-READ_BYTES_MOST: Final = 4096
 WATCHED_MOST: Final = 64
 
 _CONSOLE_LINES: Final = LineMap(
@@ -118,120 +116,6 @@ class LineKeeper:
         self._watched.clear()
 
 
-class _Port(Protocol):
-    """The pump's end of the serial line."""
-
-    name: str
-
-    @property
-    def descriptor(self) -> int:
-        """What becomes readable when bytes have come; only while the port is open."""
-
-    def is_open(self) -> bool:
-        """Return whether a host is at the other end; asked every tick."""
-
-    def read(self) -> bytes:
-        """Return what has come, empty where the host has gone."""
-
-    def write(self, data: bytes) -> None:
-        """Send `data`."""
-
-    def close(self) -> None:
-        """Hang up."""
-
-
-class _PumpPty:
-    """The pump's end of a pty. A host may close and open the other end as it likes."""
-
-    def __init__(self) -> None:
-        self.descriptor, slave = os.openpty()
-        self.name = os.ttyname(slave)
-        tty.setraw(slave)
-        os.set_blocking(self.descriptor, False)
-        os.close(slave)
-        self._poll = select.poll()
-        self._poll.register(self.descriptor, select.POLLHUP)
-
-    def is_open(self) -> bool:
-        """Return whether a host has the other end open."""
-        return not any(event & select.POLLHUP for _, event in self._poll.poll(0))
-
-    def read(self) -> bytes:
-        """Return what has come, empty for nothing."""
-        try:
-            return os.read(self.descriptor, READ_BYTES_MOST)
-        except BlockingIOError:
-            return b""
-        except OSError as error:
-            if error.errno == errno.EIO:  # the host closed
-                return b""
-            raise
-
-    def write(self, data: bytes) -> None:
-        """Send `data`; a host that does not listen loses it, as on a wire."""
-        with suppress(BlockingIOError):
-            os.write(self.descriptor, data)
-
-    def close(self) -> None:
-        """Hang up."""
-        os.close(self.descriptor)
-
-
-class _PumpSocket:
-    """The pump's end of an emulated machine's serial port: a Unix socket on which the emulator listens.
-
-    The emulator may come later, go, and come again: the pump is plugged in whenever it listens.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self._connection: socket.socket | None = None
-
-    @property
-    def descriptor(self) -> int:
-        """The connection's; -1 without one."""
-        return -1 if self._connection is None else self._connection.fileno()
-
-    def is_open(self) -> bool:
-        """Connect where that is possible, and return whether the pump is connected."""
-        if self._connection is None:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                connection.connect(self.name)
-            except (FileNotFoundError, ConnectionRefusedError):
-                connection.close()
-            else:
-                connection.setblocking(False)  # noqa: FBT003 - the socket's own signature
-                self._connection = connection
-        return self._connection is not None
-
-    def read(self) -> bytes:
-        """Return what has come, empty where the emulator has gone."""
-        if self._connection is None:
-            return b""
-        try:
-            data = self._connection.recv(READ_BYTES_MOST)
-        except BlockingIOError:
-            return b""
-        except ConnectionError:
-            data = b""
-        if not data:
-            self.close()
-        return data
-
-    def write(self, data: bytes) -> None:
-        """Send `data`; an emulator that has gone or does not listen loses it, as on a wire."""
-        if self._connection is not None:
-            with suppress(BlockingIOError, ConnectionError):
-                self._connection.send(data)
-
-    def close(self) -> None:
-        """Hang up."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
 def run_sim_pump(
     *,
     dialects: Sequence[Dialect] = (Dialect.CAVRO, Dialect.DT),
@@ -262,7 +146,7 @@ def run_sim_pump(
             surroundings = World.attach(world)
         stack.callback(surroundings.close)
         stopped = stack.enter_context(_stop_signals())
-        port: _Port = _PumpPty() if serial_socket is None else _PumpSocket(serial_socket)
+        port: PumpPort = PumpPty() if serial_socket is None else PumpSocket(serial_socket)
         stack.callback(port.close)
         if link is not None:
             stack.enter_context(_linked(link, port.name))
@@ -289,7 +173,7 @@ class _Runner:
     def __init__(
         self,
         *,
-        port: _Port,
+        port: PumpPort,
         pump: PumpOnLine,
         firmware: PumpFirmware,
         world: World,

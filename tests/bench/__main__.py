@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from device.controller.journal import JournalWriteError
 from device.core.shot_plan import PlanRefused
-from device.journal_reader import JournalUnavailableError
+from device.journal_file import JournalUnavailableError
 from device.service.control_client import CommandRefused, ControllerAbsent
 from device.service.sim_console import SimConsoleError
 from device.settings import ConfigurationError

@@ -14,7 +14,7 @@ from device.controller.app import wall_clock_ms
 from device.controller.journal import Journal
 from device.core.journal_chain import append_entry
 from device.core.records import Record
-from device.journal_reader import JOURNAL_NAME
+from device.journal_file import JOURNAL_NAME
 from tests.bench.effort import Effort
 from tests.bench.figures import Findings, row
 from tests.bench.shipped import shipped_configuration

@@ -22,7 +22,8 @@ from device.gateway.messages import Message
 from device.gateway.outbox import Outbox
 from device.gateway.outbox_cursor import CURSOR_NAME, DRAFT_SUFFIX, CursorFile
 from device.gateway.publications import DeviceAddress, event_of, publication
-from device.journal_reader import JOURNAL_NAME, JournalReader
+from device.journal_file import JOURNAL_NAME
+from device.journal_reader import JournalReader
 from device.simulation.broker import Received, SimulatedBroker
 from device.simulation.delivery import delivery_violations
 from device.simulation.gateway_process import GatewayProcess, StoreMoment

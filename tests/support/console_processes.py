@@ -19,7 +19,8 @@ from typing import Any, Final, TypeVar
 
 from device.core.faults import Fault
 from device.core.records import MagazineIntent, MagazineSettled, Record, ShotGiven
-from device.journal_reader import JOURNAL_NAME, JournalReader
+from device.journal_file import JOURNAL_NAME
+from device.journal_reader import JournalReader
 from device.service.control_client import CommandRefused, ControllerAbsent, ask
 from device.service.sim_console import create_world, sim_paths, start_pump
 from device.settings import load_configuration

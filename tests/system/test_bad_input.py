@@ -17,7 +17,8 @@ import pytest
 import serial
 
 from device.core.records import CommandTaken, FaultRaised, MagazineIntent, SessionStarted
-from device.journal_reader import JOURNAL_NAME, JournalReader
+from device.journal_file import JOURNAL_NAME
+from device.journal_reader import JournalReader
 from device.service.control_client import CommandRefused
 from tests.support.broker import HOST, MosquittoBroker, free_port
 from tests.support.console_processes import (

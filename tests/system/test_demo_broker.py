@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from device.journal_reader import JOURNAL_NAME
+from device.journal_file import JOURNAL_NAME
 from device.service import broker as demo
 from device.service.broker import BrokerUnavailableError, Kind, start_broker
 from tests.support.broker import poll, subscriber

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from device.gateway.outbox_cursor import CURSOR_NAME
-from device.journal_reader import JOURNAL_NAME
+from device.journal_file import JOURNAL_NAME
 from tests.support.broker import HOST, MosquittoBroker, Received, Subscriber, poll, subscriber
 from tests.support.gateway import LIVE, ROOT, gateway, settings_for, start_process, write_live
 from tests.support.journal import BOOT_ID, SESSION, by_sql, journal_of, open_journal, shot

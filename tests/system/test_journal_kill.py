@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from device.core.records import ShotGiven
-from device.journal_reader import JOURNAL_NAME, JournalReader
+from device.journal_file import JOURNAL_NAME
+from device.journal_reader import JournalReader
 from tests.support.journal import REPOSITORY, open_journal
 
 DEADLINE_S = 30.0

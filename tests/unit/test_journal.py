@@ -16,16 +16,14 @@ from hypothesis import strategies as st
 from device.controller.journal import APPEND_RECORDS_MAX, Journal, JournalWriteError
 from device.core.journal_chain import TS_MS_MAX, Entry
 from device.core.records import FaultsCleared, Record
-from device.journal_reader import (
+from device.journal_file import (
     APPLICATION_ID,
     ENTRIES_MAX,
     JOURNAL_NAME,
     JournalDamagedError,
-    JournalReader,
     JournalUnavailableError,
-    Verification,
-    utc_text,
 )
+from device.journal_reader import JournalReader, Verification, utc_text
 from tests.support.journal import (
     BOOT_ID,
     BOOTED,
@@ -368,7 +366,8 @@ def test_a_missing_state_directory_is_refused(path: Path) -> None:
 READ_AS_NOBODY = """
 import sys
 from pathlib import Path
-from device.journal_reader import JournalReader, JournalUnavailableError
+from device.journal_file import JournalUnavailableError
+from device.journal_reader import JournalReader
 from tests.support.journal import become_nobody
 become_nobody()
 try:
@@ -383,7 +382,7 @@ WRITE_AS_NOBODY = """
 import sys
 from pathlib import Path
 from device.controller.journal import Journal
-from device.journal_reader import JournalUnavailableError
+from device.journal_file import JournalUnavailableError
 from tests.support.journal import become_nobody
 become_nobody()
 try:

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from device.controller.journal import JournalWriteError
-from device.journal_reader import JOURNAL_NAME
+from device.journal_file import JOURNAL_NAME
 from tests.support.journal import ENDED, SHOT, journal_of, open_journal
 
 SYNCHRONOUS_FULL: Final = 2

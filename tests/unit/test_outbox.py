@@ -15,7 +15,7 @@ from device.gateway.outbox import Outbox
 from device.gateway.outbox_cursor import CURSOR_NAME, CursorFile
 from device.gateway.process import _end
 from device.gateway.publications import DeviceAddress, Publication
-from device.journal_reader import JOURNAL_NAME
+from device.journal_file import JOURNAL_NAME
 from tests.support.journal import journal_of, open_journal, shot
 
 DEADLINE_S = 5.0

@@ -12,7 +12,8 @@ from device.core.journal_chain import Head
 from device.gateway.live_file import STALE_S, LiveFile
 from device.gateway.outbox_cursor import CURSOR_NAME, CursorFile, resume_after
 from device.gateway.process import BackOff, GatewaySettings
-from device.journal_reader import JOURNAL_NAME, JournalReader
+from device.journal_file import JOURNAL_NAME
+from device.journal_reader import JournalReader
 from tests.support.gateway import write_live
 from tests.support.journal import SESSION, journal_of, shot
 

@@ -10,7 +10,7 @@ from device.core.journal_chain import Head
 from device.gateway.outbox import JOURNAL_RETRY_S, Outbox
 from device.gateway.outbox_cursor import CURSOR_NAME, CursorFile
 from device.gateway.publications import DeviceAddress
-from device.journal_reader import JOURNAL_NAME
+from device.journal_file import JOURNAL_NAME
 from tests.support.journal import SHOT, journal_of, shot
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from device.core.records import MagazineIntent, MagazineSettled, Record, ShotGiven
-from device.journal_reader import JOURNAL_NAME
+from device.journal_file import JOURNAL_NAME
 from device.service.control_client import CommandRefused, ControllerAbsent
 from device.service.sim_console import create_world, sim_paths
 from device.settings import load_configuration
