@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from device.core.console import Console
 from device.core.faults import CATALOGUE, Fault
-from device.core.treatment import next_shot_refusals
+from device.core.treatment import next_shot_refusals, shots_left
 from device.core.units import Nanolitres
 from device.realtime.lateness import most_us
 
@@ -83,6 +83,14 @@ def refusals(console: Console) -> list[str]:
     if console.session is None:
         return []
     return [reason.message for reason in next_shot_refusals(console, console.session)]
+
+
+def still_allowed(console: Console) -> dict[str, Any]:
+    """Return how many shots the session may still give, and which limit comes first; nothing without a session."""
+    if console.session is None:
+        return {}
+    left, limit = shots_left(console, console.session)
+    return {"shots_left": left, "first_limit": limit.code, "first_limit_reached": limit.message}
 
 
 def step_lateness(counts: Sequence[int]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from device.controller.journal import Journal
 from device.core.ledger import Ledger, apply
+from device.core.patient_day import PastSession, had_before
 from device.core.records import Booted, SessionStarted
 from device.core.session import Region, Session
 from device.core.shot_plan import PlanRefused, plan_stroke
@@ -55,10 +56,10 @@ def restored_session(ledger: Ledger, configuration: Configuration) -> Session | 
     if [loaded.sha256 for loaded in found] != [digest for _, _, digest in files]:
         log.warning("session %s is not continued: its files have changed", started.session_id)
         return None
-    return _session(started, configuration)
+    return _session(started, ledger.past, configuration)
 
 
-def _session(started: SessionStarted, configuration: Configuration) -> Session | None:
+def _session(started: SessionStarted, past: tuple[PastSession, ...], configuration: Configuration) -> Session | None:
     profile = configuration.profiles[started.profile].value
     syringe = configuration.syringes[started.syringe].value
     try:
@@ -77,4 +78,5 @@ def _session(started: SessionStarted, configuration: Configuration) -> Session |
             Region(name, points) for name, points in zip(started.regions, started.region_points, strict=True)
         ),
         plan=plan,
+        before=had_before(past, patient=started.patient, now_ms=started.at_ms),
     )

@@ -134,13 +134,14 @@ def _timings(report: ShotReport | None) -> dict[str, int]:
     return {name: getattr(report, source) // 1000 for name, source in names.items()}
 
 
-def session_ended(console: Console, reason: str) -> tuple[Console, SessionEnded]:
-    """Return the console without its session, and the record that ends it."""
+def session_ended(console: Console, reason: str, *, at_ms: int) -> tuple[Console, SessionEnded]:
+    """Return the console without its session, and the record that ends it at `at_ms` of the wall clock, 0 unknown."""
     totals = console.ledger.session
     record = SessionEnded(
         session_id=totals.started.session_id if totals is not None else "",
         reason=reason,
         shots=totals.shots if totals is not None else 0,
         volume_nl=totals.volume_nl if totals is not None else 0,
+        at_ms=at_ms,
     )
     return replace(book(console, record), session=None), record

@@ -87,6 +87,7 @@ class HardLimits:
 
     shot_nl: Nanolitres
     session_nl: Nanolitres
+    patient_day_nl: Nanolitres
     session_shots: int
     least_interval_ns: Nanoseconds
     fastest_nl_s: NanolitresPerSecond

@@ -14,11 +14,15 @@ from device.core.units import Increments, Nanolitres
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Who asked over the control socket: `number` finds the connection to answer, `uid`, `pid` are the peer's."""
+    """Who asked over the control socket: `number` finds the connection to answer, `uid`, `pid` are the peer's.
+
+    `at_ms` is the wall clock then, in ms since 1970; 0 where nobody can tell.
+    """
 
     number: int
     uid: int
     pid: int
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

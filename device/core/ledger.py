@@ -6,6 +6,7 @@ Nothing else in the controller keeps a total: limits read them here, the demo an
 from dataclasses import dataclass, replace
 
 from device.core.magazine import Purpose
+from device.core.patient_day import PastSession, dated, ingredient_key, remembered
 from device.core.records import (
     FaultRaised,
     FaultsCleared,
@@ -18,6 +19,8 @@ from device.core.records import (
     SessionEnded,
     SessionStarted,
 )
+from device.core.serum import mass_in
+from device.core.units import Nanolitres
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Ledger:
     `position`, `low_water` and `carry` are the plunger's after the last settled magazine, refill or homing; None and
     0 before the first. `content` is the session that what is in the syringe was drawn for; None when it was emptied.
     `play_open`: the plunger was last found drawn up, so that the drive's play is open by an unknown part. `open_intent`
-    has no outcome yet. `faults` are the latched ones that nobody cleared.
+    has no outcome yet. `faults` are the latched ones that nobody cleared. `past` are the ended sessions that gave
+    something, the latest last.
     """
 
     session: SessionTotals | None = None
@@ -51,15 +55,16 @@ class Ledger:
     play_open: bool = False
     magazines: int = 0
     faults: tuple[int, ...] = ()
+    past: tuple[PastSession, ...] = ()
 
 
 def apply(ledger: Ledger, record: Record) -> Ledger:
     """Return the ledger after `record`."""
     match record:
         case SessionStarted():
-            return replace(ledger, session=SessionTotals(record), carry=0)
+            return replace(ledger, session=SessionTotals(record), carry=0, past=dated(ledger.past, record.at_ms))
         case SessionEnded():
-            return replace(ledger, session=None)
+            return _ended(ledger, record)
         case MagazineIntent():
             return replace(ledger, open_intent=record, magazines=max(ledger.magazines, record.magazine_id))
         case MagazineSettled():
@@ -89,6 +94,23 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
             return replace(ledger, faults=())
         case _:
             return ledger
+
+
+def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
+    """Keep what the session gave, for the limits of its patient's next 24 hours."""
+    if ledger.session is None:
+        return ledger
+    started, volume_nl = ledger.session.started, Nanolitres(ledger.session.volume_nl)
+    given = PastSession(
+        patient=started.patient,
+        ended_ms=record.at_ms,
+        volume_nl=volume_nl,
+        masses=tuple(
+            (ingredient_key(name), mass_in(volume_nl, ug_per_ml))
+            for name, ug_per_ml in zip(started.ingredients, started.ug_per_ml, strict=True)
+        ),
+    )
+    return replace(ledger, session=None, past=remembered(ledger.past, given))
 
 
 def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:

@@ -8,6 +8,7 @@ module is never the only guard.
 from dataclasses import dataclass
 
 from device.core.device_spec import HardLimits
+from device.core.patient_day import Before
 from device.core.profile import Profile
 from device.core.serum import Ingredient, Serum
 from device.core.syringe import Syringe
@@ -60,7 +61,7 @@ def profile_refusals(profile: Profile, *, limits: HardLimits, syringe: Syringe) 
 
 
 def ingredient_limit(ingredient: Ingredient, weight_g: int | None) -> Micrograms | None:
-    """Return the most of an ingredient in a session, rounded down; None where it has no limit."""
+    """Return the most of an ingredient in a session and in 24 hours, rounded down; None where it has no limit."""
     bounds = [ingredient.most_ug] if ingredient.most_ug is not None else []
     if ingredient.most_ug_per_kg is not None and weight_g is not None:
         bounds.append(Micrograms(ingredient.most_ug_per_kg * weight_g // 1000))
@@ -86,10 +87,12 @@ def shot_refusals(
     booked_shots: int,
     total_nl: Nanolitres,
     planned_shots: int,
+    before: Before,
 ) -> tuple[Refusal, ...]:
     """Return why a next shot may not be given after `booked_nl` in `booked_shots`; empty when it may.
 
     `total_nl` is what the session would be booked at after it: the plunger's real travel, not the wished dose.
+    `before` is what the patient had in the 24 hours before the session: the limits hold for both together.
     """
     found: list[Refusal] = []
     for name, most_nl in (("limits.session_ml", limits.session_nl), ("session_volume_ml", profile.session_volume_nl)):
@@ -100,6 +103,14 @@ def shot_refusals(
                     f"{ul(booked_nl)} given, the next shot would reach {ul(total_nl)}: {name} is {ul(most_nl)}",
                 )
             )
+    if before.volume_nl + total_nl > limits.patient_day_nl:
+        found.append(
+            Refusal(
+                "patient_day",
+                f"{ul(before.volume_nl)} given to this patient in 24 hours before this session, the next shot would "
+                f"reach {ul(before.volume_nl + total_nl)}: limits.patient_day_ml is {ul(limits.patient_day_nl)}",
+            )
+        )
     for name, most in (("limits.session_shots", limits.session_shots), ("session_shots", profile.session_shots)):
         if booked_shots + 1 > most:
             found.append(Refusal("session_shots", f"{booked_shots} shots given: {name} is {most}"))
@@ -107,12 +118,14 @@ def shot_refusals(
         found.append(Refusal("points_done", f"all {planned_shots} planned points are treated: stop the session"))
     for ingredient in serum.ingredients:
         most_ug = ingredient_limit(ingredient, weight_g)
-        if most_ug is not None and ingredient.mass_in(total_nl) > most_ug:
+        earlier_ug = before.mass_of(ingredient)
+        reached_ug = earlier_ug + ingredient.mass_in(total_nl)
+        if most_ug is not None and reached_ug > most_ug:
+            earlier = f", {earlier_ug / 1000:g} mg of it in 24 hours before this session" if earlier_ug else ""
             found.append(
                 Refusal(
                     "ingredient",
-                    f"{ingredient.name} would reach {ingredient.mass_in(total_nl) / 1000:g} mg of at most "
-                    f"{most_ug / 1000:g} mg",
+                    f"{ingredient.name} would reach {reached_ug / 1000:g} mg of at most {most_ug / 1000:g} mg{earlier}",
                 )
             )
     return tuple(found)

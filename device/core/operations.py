@@ -23,6 +23,7 @@ from device.core.events import (
 )
 from device.core.faults import Fault
 from device.core.limits import Refusal, serum_refusals
+from device.core.patient_day import UNKNOWN_MS, had_before
 from device.core.realtime_messages import (
     Home,
     Homed,
@@ -73,7 +74,7 @@ def test_probed(console: Console, event: PumpProbed) -> Step:
                 found = (Fault.PUMP_POSITION_MISMATCH, f"expected {expected}, found {event.position} increments")
             console = book(console, record)
     if console.session is None and console.ledger.session is not None:
-        console, ended = session_ended(console, "configuration changed")
+        console, ended = session_ended(console, "configuration changed", at_ms=UNKNOWN_MS)
         records.append(ended)
     effects: tuple[Effect, ...] = (Commit(tuple(records)),) if records else ()
     if found is not None:
@@ -210,6 +211,7 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         weight_g=event.weight_g,
         regions=event.regions,
         plan=plan,
+        before=had_before(console.ledger.past, patient=event.patient, now_ms=event.request.at_ms),
     )
     started = SessionStarted(
         session_id=event.session_id,
@@ -223,6 +225,10 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         weight_g=event.weight_g,
         regions=[region.name for region in event.regions],
         region_points=[region.points for region in event.regions],
+        at_ms=event.request.at_ms,
+        ingredients=[ingredient.name for ingredient in event.serum.ingredients],
+        ug_per_ml=[ingredient.concentration_ug_per_ml for ingredient in event.serum.ingredients],
+        before_nl=session.before.volume_nl,
     )
     if reasons:
         return refused(console, event, tuple(reason.message for reason in reasons))
@@ -235,5 +241,5 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
 
 def session_stop(console: Console, event: SessionStopRequested) -> Step:
     """End the session with its totals."""
-    console, ended = session_ended(console, "stopped")
+    console, ended = session_ended(console, "stopped", at_ms=event.request.at_ms)
     return prepend((Commit((taken(event), ended)),), back(replace(console, pending=event.request)))

@@ -5,7 +5,7 @@ magazine needs one). Sequence number, time, boot and hashes are the journal's, n
 its fields never change meaning; fields are only added, with a default.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import ClassVar, TypeAlias
 
 from device.core.faults import Fault
@@ -38,7 +38,11 @@ class CommandTaken:
 
 @dataclass(frozen=True, slots=True)
 class SessionStarted:
-    """A session began. The digests cover the files' content, so that a change in them is seen after a restart."""
+    """A session began. The digests cover the files' content, so that a change in them is seen after a restart.
+
+    `at_ms` is the wall clock, 0 unknown. `ingredients` and `ug_per_ml` say what is in the serum, in the same order.
+    `before_nl` is what the patient had in the 24 hours before.
+    """
 
     KIND: ClassVar[str] = "session_started"
     session_id: str
@@ -52,17 +56,22 @@ class SessionStarted:
     weight_g: int | None
     regions: list[str]
     region_points: list[int]
+    at_ms: int = 0
+    ingredients: list[str] = field(default_factory=list)
+    ug_per_ml: list[int] = field(default_factory=list)
+    before_nl: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SessionEnded:
-    """A session ended, with its booked totals."""
+    """A session ended, with its booked totals. `at_ms` is the wall clock, 0 unknown."""
 
     KIND: ClassVar[str] = "session_ended"
     session_id: str
     reason: str
     shots: int
     volume_nl: int
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

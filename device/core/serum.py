@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from device.core.units import Micrograms, Nanolitres
 
 
+def mass_in(volume_nl: Nanolitres, ug_per_ml: int) -> Micrograms:
+    """Return the mass of a concentration in `volume_nl`, rounded up."""
+    return Micrograms(-(-volume_nl * ug_per_ml // 1_000_000))
+
+
 @dataclass(frozen=True, slots=True)
 class Ingredient:
     """One ingredient: concentration in micrograms per millilitre; limits per session, None where there is none."""
@@ -16,7 +21,7 @@ class Ingredient:
 
     def mass_in(self, volume_nl: Nanolitres) -> Micrograms:
         """Return the mass in `volume_nl`, rounded up: a limit never sees less than is there."""
-        return Micrograms(-(-volume_nl * self.concentration_ug_per_ml // 1_000_000))
+        return mass_in(volume_nl, self.concentration_ug_per_ml)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from device.core.patient_day import NOTHING_BEFORE, Before
 from device.core.profile import Profile
 from device.core.serum import Serum
 from device.core.shot_plan import StrokePlan
@@ -18,7 +19,10 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What an open session works with. `patient` is an opaque id; `plan` is what all its shots share."""
+    """What an open session works with. `patient` is an opaque id; `plan` is what all its shots share.
+
+    `before` is what the patient has had in the 24 hours before it: it counts against this session's limits.
+    """
 
     session_id: str
     profile: Profile
@@ -28,6 +32,7 @@ class Session:
     weight_g: int | None
     regions: tuple[Region, ...]
     plan: StrokePlan
+    before: Before = NOTHING_BEFORE
 
     @property
     def planned_shots(self) -> int:

@@ -4,6 +4,7 @@ Every function takes the console and returns the next console with the effects i
 committed in front of the load it announces.
 """
 
+from bisect import bisect_left
 from dataclasses import replace
 
 from device.core.console import Console, State
@@ -42,11 +43,11 @@ def next_shot_refusals(console: Console, session: Session, after: int = 0) -> tu
     """Return every reason against the session's next shot, or against the one `after` so many more."""
     totals, syringe, profile = console.ledger.session, session.syringe, session.profile
     shots, increments = (totals.shots, totals.increments) if totals is not None else (0, 0)
-    given = more = 0
-    carry = console.ledger.carry
-    for _ in range(after + 1):
-        given, (part, carry) = more, shot_increments(profile.dose_nl, carry, syringe)
-        more += part
+    given, more = (
+        # The remainder is carried: so many shots take what one shot of so many doses would.
+        shot_increments(Nanolitres(count * profile.dose_nl), console.ledger.carry, syringe)[0]
+        for count in (after, after + 1)
+    )
     return shot_refusals(
         profile=profile,
         limits=console.spec.limits,
@@ -56,12 +57,21 @@ def next_shot_refusals(console: Console, session: Session, after: int = 0) -> tu
         booked_shots=shots + after,
         total_nl=syringe.volume_of(Increments(increments + more)),
         planned_shots=session.planned_shots,
+        before=session.before,
     )
+
+
+def shots_left(console: Console, session: Session) -> tuple[int, Refusal]:
+    """Return how many shots the session may still give, and the first reason against the one behind them."""
+    # No total ever falls, so what is refused once is refused ever after; the profile's own count ends every session.
+    counts = range(session.profile.session_shots)
+    left = bisect_left(counts, 1, key=lambda more: min(1, len(next_shot_refusals(console, session, more))))
+    return left, next_shot_refusals(console, session, left)[0]
 
 
 def allowed_shots(console: Console, session: Session, most: int) -> int:
     """Return how many shots in a row, up to `most`, no limit forbids."""
-    return next((count for count in range(most) if next_shot_refusals(console, session, count)), most)
+    return min(most, shots_left(console, session)[0])
 
 
 def magazine_size(session: Session, points_left: int) -> int:

@@ -61,7 +61,10 @@ class CommandEvent(Message):
 
 
 class SessionStartedEvent(Message):
-    """A session began. `regions` and `region_points` are comma-joined, in the same order; weight null if not given."""
+    """A session began. Lists are comma-joined: `regions` with `region_points`, `ingredients` with `ug_per_ml`.
+
+    Weight null if not given; `before_ul` is what the patient had in the 24 hours before.
+    """
 
     kind: Literal["session_started"] = "session_started"
     kind_code: Literal[3] = 3
@@ -74,6 +77,10 @@ class SessionStartedEvent(Message):
     weight_g: int | None
     regions: str
     region_points: str
+    at_ms: int
+    ingredients: str
+    ug_per_ml: str
+    before_ul: float
 
 
 class SessionEndedEvent(Message):
@@ -84,6 +91,7 @@ class SessionEndedEvent(Message):
     reason: str
     shots: int
     volume_ul: float
+    at_ms: int
 
 
 class MagazineIntentEvent(Message):

@@ -54,6 +54,7 @@ def status(options: argparse.Namespace) -> int:
             ),
             f"shots      {result['shots']} of {result['shots_planned'] or '-'}"
             + (f"  region {result['region']} ({result['region_left']} left)" if result["region"] else ""),
+            f"left       {result['shots_left']} shots until a limit: {result['first_limit_reached']}",
             (
                 f"volume     {result['volume_nl'] / 1000:.1f} uL of at most {result['volume_limit_nl'] / 1000:.0f} uL, "
                 f"primed {result['primed_nl'] / 1000:.1f} uL"

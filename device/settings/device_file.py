@@ -147,6 +147,7 @@ class LimitsTable(SettingsTable):
 
     shot_ul: Annotated[Decimal, quantity("most in one shot", MICROLITRES, "1", "500")]
     session_ml: Annotated[Decimal, quantity("most in one session", MILLILITRES, "0.1", "20")]
+    patient_day_ml: Annotated[Decimal, quantity("most for one patient in 24 hours", MILLILITRES, "0.1", "40")]
     session_shots: Annotated[int, Count("most shots in one session", 1, 2000)]
     least_interval_ms: Annotated[
         Decimal, quantity("least time from one shot's start to the next", MILLISECONDS, "50", "10000")
@@ -162,6 +163,7 @@ class LimitsTable(SettingsTable):
         return HardLimits(
             shot_nl=nanolitres(self.shot_ul),
             session_nl=nanolitres(self.session_ml, MILLILITRES),
+            patient_day_nl=nanolitres(self.patient_day_ml, MILLILITRES),
             session_shots=self.session_shots,
             least_interval_ns=nanoseconds(self.least_interval_ms),
             fastest_nl_s=nanolitres_per_s(self.fastest_ul_s),

@@ -41,6 +41,8 @@ from device.settings.values import (
 )
 
 INGREDIENTS_MOST: Final = 32
+NAME_PATTERN: Final = r"[^\x00-\x1f\x7f,]{1,120}"
+"""As `LINE_PATTERN`, without a comma: messages join names by commas."""
 LINE_PATTERN: Final = r"[^\x00-\x1f\x7f]{1,120}"
 """One line of text: no control character."""
 
@@ -120,7 +122,7 @@ class ProfileFile(FormularyFile):
 class IngredientTable(SettingsTable):
     """One ingredient. A limit that was only forgotten must not look like none: having none has to be said."""
 
-    name: Annotated[str, Text("the ingredient's name", LINE_PATTERN, "one line of text")]
+    name: Annotated[str, Text("the ingredient's name", NAME_PATTERN, "one line of text without a comma")]
     concentration_mg_per_ml: Annotated[Decimal, quantity("concentration", MILLIGRAMS_PER_ML, "0.001", "1000")]
     most_mg: Annotated[Decimal | None, quantity("most in one session", MILLIGRAMS, "0.001", "10000")] = None
     most_mg_per_kg: Annotated[

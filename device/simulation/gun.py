@@ -251,7 +251,7 @@ class VirtualGun:
         """Give a command over the control socket; the answer, or a refusal where none came or the process died."""
         self._requests += 1
         number, controller = self._requests, self.controller
-        controller.post(command(Request(number, uid=1000, pid=4321)))
+        controller.post(command(Request(number, uid=1000, pid=4321, at_ms=self.wall_clock_ms())))
         self.run_until(lambda: number in controller.answers or not controller.alive, within_ms=within_ms)
         return controller.answers.get(number, Answer(False, ("no answer",)))  # noqa: FBT003 - refused
 

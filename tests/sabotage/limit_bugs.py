@@ -9,7 +9,55 @@ _PLAN: Final = "device/core/shot_plan.py"
 _TREATMENT: Final = "device/core/treatment.py"
 _WHOLE: Final = "tests/unit/test_whole_session.py"
 
+_DAY: Final = "device/core/patient_day.py"
+_DAYS: Final = "tests/unit/test_patient_day.py"
+
 LIMIT_BUGS: Final = (
+    PlantedBug(
+        name="yesterday-forgotten-by-a-clock-set-back",
+        file=_DAY,
+        changes=(("now_ms - session.ended_ms < DAY_MS)", "0 <= now_ms - session.ended_ms < DAY_MS)"),),
+        mistake="a session that ended in the future by the clock is taken for one long past",
+        breaks="I1",
+        caught_by=(f"{_DAYS}::test_a_session_counts_for_a_day_from_its_end",),
+    ),
+    PlantedBug(
+        name="session-of-unknown-end-forgotten",
+        file=_DAY,
+        changes=(("(session.ended_ms == UNKNOWN_MS or now_ms", "(session.ended_ms != UNKNOWN_MS and now_ms"),),
+        mistake="what a session gave that a restart had ended counts for nobody",
+        breaks="I1",
+        caught_by=(f"{_DAYS}::test_a_session_counts_for_a_day_from_its_end",),
+    ),
+    PlantedBug(
+        name="second-session-begins-at-nothing",
+        file=_LIMITS,
+        changes=(("reached_ug = earlier_ug + ingredient", "reached_ug = ingredient"),),
+        mistake="stop and start again: the patient gets the whole limit of an ingredient once more",
+        breaks="I1",
+        caught_by=(f"{_DAYS}::test_no_order_of_sessions_gives_more_of_an_ingredient_in_any_day_than_its_limit",),
+    ),
+    PlantedBug(
+        name="day-volume-without-the-session-before",
+        file=_LIMITS,
+        changes=(
+            (
+                "    if before.volume_nl + total_nl > limits.patient_day_nl:\n",
+                "    if total_nl > limits.patient_day_nl:\n",
+            ),
+        ),
+        mistake="the volume of a day is held by each session alone",
+        breaks="I1",
+        caught_by=(f"{_DAYS}::test_the_volume_of_a_day_holds_over_all_serums",),
+    ),
+    PlantedBug(
+        name="ended-session-not-kept",
+        file="device/core/ledger.py",
+        changes=(("past=remembered(ledger.past, given))", "past=ledger.past)"),),
+        mistake="the ledger forgets a session when it ends",
+        breaks="I1",
+        caught_by=(f"{_DAYS}::test_a_second_session_goes_on_where_the_first_one_left_the_limit",),
+    ),
     PlantedBug(
         name="play-left-open",
         file=_TREATMENT,
@@ -59,7 +107,7 @@ LIMIT_BUGS: Final = (
     PlantedBug(
         name="ingredient-limit-skipped",
         file=_LIMITS,
-        changes=(("if most_ug is not None and ingredient.mass_in(total_nl) > most_ug:", "if most_ug == 0:"),),
+        changes=(("if most_ug is not None and reached_ug > most_ug:", "if most_ug == 0:"),),
         mistake="an anaesthetic's most is shown and not held",
         breaks="I1",
         caught_by=("tests/unit/test_limits.py::test_an_ingredient_may_reach_its_limit_and_not_pass_it",),
@@ -116,10 +164,7 @@ LIMIT_BUGS: Final = (
         name="mass-rounded-down",
         file="device/core/serum.py",
         changes=(
-            (
-                "-(-volume_nl * self.concentration_ug_per_ml // 1_000_000)",
-                "volume_nl * self.concentration_ug_per_ml // 1_000_000",
-            ),
+            ("Micrograms(-(-volume_nl * ug_per_ml // 1_000_000))", "Micrograms(volume_nl * ug_per_ml // 1_000_000)"),
         ),
         mistake="a limit sees less of an ingredient than is there",
         breaks="I1",
@@ -181,8 +226,8 @@ LIMIT_BUGS: Final = (
         file=_TREATMENT,
         changes=(
             (
-                "(count for count in range(most) if next_shot_refusals(console, session, count))",
-                "(count for count in range(most) if next_shot_refusals(console, session))",
+                "    return min(most, shots_left(console, session)[0])\n",
+                "    return most if shots_left(console, session)[0] else 0\n",
             ),
         ),
         mistake="only a magazine's first shot is held to the limits, the others pass them",

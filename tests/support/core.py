@@ -58,6 +58,7 @@ PUMP = PumpSpec(
 LIMITS = HardLimits(
     shot_nl=Nanolitres(100_000),
     session_nl=Nanolitres(6_000_000),
+    patient_day_nl=Nanolitres(12_000_000),
     session_shots=300,
     least_interval_ns=Nanoseconds(100 * MS),
     fastest_nl_s=NanolitresPerSecond(400_000),

@@ -235,15 +235,15 @@ def test_the_last_shot_is_remembered_when_a_magazine_gave_none() -> None:
 
 
 def test_a_session_ends_with_what_was_booked_in_it() -> None:
-    after, ended = session_ended(shots_given(ARMED, 2), "stopped")
-    assert ended == SessionEnded(session_id="s-1", reason="stopped", shots=2, volume_nl=40_000)
+    after, ended = session_ended(shots_given(ARMED, 2), "stopped", at_ms=17)
+    assert ended == SessionEnded(session_id="s-1", reason="stopped", shots=2, volume_nl=40_000, at_ms=17)
     assert (after.session, after.ledger.session) == (None, None)
 
 
 @pytest.mark.parametrize("console", [DISARMED, replace(SESSION, ledger=DISARMED.ledger)], ids=["none", "unrecorded"])
 def test_a_session_that_was_never_recorded_ends_with_nothing(console: Console) -> None:
     ended: Record
-    after, ended = session_ended(console, "stopped")
+    after, ended = session_ended(console, "stopped", at_ms=0)
     assert ended == SessionEnded(session_id="", reason="stopped", shots=0, volume_nl=0)
     assert after.session is None
 

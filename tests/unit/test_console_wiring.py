@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from device.controller.recovery import OtherKindError, fold_journal, restored_session
-from device.core.records import SessionStarted
+from device.core.patient_day import Before
+from device.core.records import SessionEnded, SessionStarted
+from device.core.units import Micrograms, Nanolitres
 from device.settings import load_configuration
 from drivers.pump.cavro_program import PumpCeiling
-from tests.support.journal import BOOTED, STARTED, journal_of
+from tests.support.journal import BOOTED, SETTLED, STARTED, journal_of
 from tests.support.settings import SHIPPED
 
 
@@ -59,3 +61,28 @@ def test_a_session_is_not_continued_with_files_that_have_changed(tmp_path: Path,
     if session is not None:
         assert (session.profile, session.serum, session.syringe) == (profile.value, serum.value, syringe.value)
         assert session.planned_shots == sum(started.region_points)
+
+
+def test_a_continued_session_still_counts_what_its_patient_had_before_it(tmp_path: Path) -> None:
+    configuration = load_configuration(SHIPPED)
+    profile = configuration.profiles["point-by-point"]
+    serum, syringe = configuration.serums["saline"], configuration.syringes["1ml"]
+    started = replace(
+        STARTED,
+        profile="point-by-point",
+        profile_sha256=profile.sha256,
+        serum="saline",
+        serum_sha256=serum.sha256,
+        syringe="1ml",
+        syringe_sha256=syringe.sha256,
+        at_ms=2_000_000_000_000,
+        ingredients=["Sodium Chloride"],
+        ug_per_ml=[9_000],
+    )
+    given = replace(SETTLED, purpose="inject", given_nl=20_000, shots=1)
+    ended = SessionEnded(session_id="s-0001", reason="stopped", shots=1, volume_nl=20_000, at_ms=started.at_ms + 9)
+    again = replace(started, session_id="s-0002", at_ms=started.at_ms + 10)
+    with journal_of(tmp_path / "journal.db", started, given, ended, again) as journal:
+        session = restored_session(fold_journal(journal, simulated=True), configuration)
+    assert session is not None
+    assert session.before == Before(Nanolitres(20_000), (("sodium chloride", Micrograms(180)),))

@@ -11,9 +11,10 @@ from device.core.limits import (
     shot_refusals,
     ul,
 )
+from device.core.patient_day import NOTHING_BEFORE, Before
 from device.core.profile import Profile
 from device.core.serum import Serum
-from device.core.units import Nanolitres
+from device.core.units import Micrograms, Nanolitres
 from tests.support.core import (
     LAW,
     LIMITS,
@@ -41,6 +42,7 @@ def shot_codes(
     booked_shots: int = 0,
     planned_shots: int = 0,
     dose_nl: int = 20_000,
+    before: Before = NOTHING_BEFORE,
 ) -> list[str]:
     refusals = shot_refusals(
         profile=profile,
@@ -51,6 +53,7 @@ def shot_codes(
         booked_shots=booked_shots,
         total_nl=Nanolitres(booked_nl + dose_nl),
         planned_shots=planned_shots,
+        before=before,
     )
     return [reason.code for reason in refusals]
 
@@ -201,19 +204,22 @@ def test_each_refusal_of_a_profile_names_the_key_the_value_and_the_bound() -> No
 def test_each_refusal_of_a_shot_names_what_was_given_and_the_bound() -> None:
     reasons = shot_refusals(
         profile=make_profile(session_volume_nl=3_000_000, session_shots=100),
-        limits=make_limits(session_nl=2_000_000, session_shots=90),
+        limits=make_limits(session_nl=2_000_000, patient_day_nl=6_000_000, session_shots=90),
         serum=make_serum(make_ingredient(ug_per_ml=10_000, most_ug=25_500)),
         weight_g=None,
         booked_nl=Nanolitres(2_990_500),
         booked_shots=100,
         total_nl=Nanolitres(3_010_500),
         planned_shots=100,
+        before=Before(Nanolitres(4_000_000), (("lidocaine", Micrograms(12_500)),)),
     )
     assert [reason.message for reason in reasons] == [
         "2990.5 uL given, the next shot would reach 3010.5 uL: limits.session_ml is 2000 uL",
         "2990.5 uL given, the next shot would reach 3010.5 uL: session_volume_ml is 3000 uL",
+        "4000 uL given to this patient in 24 hours before this session, the next shot would reach 7010.5 uL: "
+        "limits.patient_day_ml is 6000 uL",
         "100 shots given: limits.session_shots is 90",
         "100 shots given: session_shots is 100",
         "all 100 planned points are treated: stop the session",
-        "lidocaine would reach 30.105 mg of at most 25.5 mg",
+        "lidocaine would reach 42.605 mg of at most 25.5 mg, 12.5 mg of it in 24 hours before this session",
     ]

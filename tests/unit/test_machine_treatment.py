@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from device.core.console import Console, State
 from device.core.effects import Commit, Exit, LoadPump, Refill, Reply, SoundDone, SoundRefusal
@@ -23,9 +25,10 @@ from device.core.treatment import (
     next_shot_refusals,
     plunger_of,
     refill_target,
+    shots_left,
 )
-from device.core.units import Increments
-from tests.support.core import MS, SPEC, make_ingredient, make_limits, make_profile, make_serum
+from device.core.units import Increments, Nanolitres
+from tests.support.core import LAW, MS, SPEC, make_ingredient, make_limits, make_profile, make_serum
 from tests.support.machine import (
     ARM,
     ARMED,
@@ -431,3 +434,41 @@ def test_a_plunger_that_was_left_drawn_up_comes_to_its_place_from_above_before_i
 
 def test_until_the_real_time_process_has_its_part_it_is_known_to_have_opened_nothing() -> None:
     assert after(filled(in_session()), ARM).seen == Seen(opened=0, done=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "left", "code"),
+    [
+        # Twenty microlitres a shot, five planned points: what comes first is named.
+        ({}, 5, "points_done"),
+        ({"session_volume_nl": 60_000}, 3, "session_volume"),
+        ({"session_shots": 2}, 2, "session_shots"),
+        ({"session_shots": 0}, 0, "session_shots"),
+    ],
+)
+def test_the_shots_that_are_left_and_the_limit_behind_them_are_known(
+    changes: dict[str, Any], left: int, code: str
+) -> None:
+    session = SESSION.session
+    assert session is not None
+    found, limit = shots_left(SESSION, replace(session, profile=replace(session.profile, **changes)))
+    assert (found, limit.code) == (left, code)
+
+
+@LAW
+@given(st.integers(0, 400_000), st.integers(0, 8), st.integers(0, 24_000))
+def test_the_shots_that_are_left_are_those_before_the_first_that_is_refused(
+    volume_nl: int, points: int, carry: int
+) -> None:
+    session = SESSION.session
+    assert session is not None
+    console = replace(SESSION, ledger=replace(SESSION.ledger, carry=carry))
+    session = replace(
+        session,
+        profile=replace(session.profile, session_volume_nl=Nanolitres(volume_nl)),
+        regions=(Region("crown", points),) if points else (),
+    )
+    left, limit = shots_left(console, session)
+    refused = [bool(next_shot_refusals(console, session, more)) for more in range(left + 2)]
+    assert refused == [False] * left + [True, True]
+    assert limit == next_shot_refusals(console, session, left)[0]

@@ -1,7 +1,7 @@
 """The journal's records: JSON and back without loss, and nothing unknown let in."""
 
 import json
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, get_args
 
 import pytest
@@ -43,7 +43,9 @@ def test_a_body_with_an_unknown_or_a_missing_field_is_refused_by_name(record: Re
     body = to_body(record)
     with pytest.raises(ValueError, match="surprise"):
         from_body(record.KIND, {**body, "surprise": 1})
-    name = data.draw(st.sampled_from(sorted(body)))
+    # A field that was added later has a default: what was written before it is still read.
+    first = [field.name for field in fields(record) if field.default is MISSING and field.default_factory is MISSING]
+    name = data.draw(st.sampled_from(first))
     del body[name]
     with pytest.raises(ValueError, match=name):
         from_body(record.KIND, body)
