@@ -30,7 +30,7 @@ from device.controller.control_socket import (
 )
 from device.controller.journal import Journal
 from device.controller.journal_writer import JournalWriter
-from device.controller.live import LiveFile, fault_list, refusals, snapshot, step_lateness, still_allowed
+from device.controller.live import LiveFile, fault_list, refusals, snapshot, step_lateness
 from device.controller.loop import ControllerLoop
 from device.controller.realtime_child import RealtimeChild
 from device.controller.recovery import OtherKindError, fold_journal, restored_session
@@ -318,7 +318,6 @@ class Controller:
             **snapshot(self._console),
             "fault_list": fault_list(self._console),
             "refusals": refusals(self._console),
-            **still_allowed(self._console),
             "steps_per_s_kept": self.child.steps_kept,
             "steps_per_s_asked": NS_PER_S // self._console.spec.axis.shortest_step_ns,
             "step_late": step_lateness(self.child.late_counts),

@@ -52,6 +52,7 @@ def snapshot(console: Console) -> dict[str, Any]:
         "region_left": region_left,
         "shots": shots,
         "shots_planned": session.planned_shots if session is not None else 0,
+        **_still_allowed(console),
         "volume_nl": totals.volume_nl if totals is not None else 0,
         "volume_limit_nl": limit_nl,
         "primed_nl": totals.primed_nl if totals is not None else 0,
@@ -85,10 +86,10 @@ def refusals(console: Console) -> list[str]:
     return [reason.message for reason in next_shot_refusals(console, console.session)]
 
 
-def still_allowed(console: Console) -> dict[str, Any]:
-    """Return how many shots the session may still give, and which limit comes first; nothing without a session."""
+def _still_allowed(console: Console) -> dict[str, Any]:
+    """Return how many shots the session may still give, and which limit comes first; none without a session."""
     if console.session is None:
-        return {}
+        return {"shots_left": 0, "first_limit": "", "first_limit_reached": ""}
     left, limit = shots_left(console, console.session)
     return {"shots_left": left, "first_limit": limit.code, "first_limit_reached": limit.message}
 

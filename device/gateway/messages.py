@@ -250,7 +250,10 @@ class MachineState(Message):
 
 
 class LiveSession(Message):
-    """The session's progress; only the newest value matters, and one may be lost."""
+    """The session's progress; only the newest value matters, and one may be lost.
+
+    `shots_left` may still be given before a limit forbids one: `first_limit`, its code.
+    """
 
     state: str
     state_code: int
@@ -258,6 +261,8 @@ class LiveSession(Message):
     region: str
     shots: int
     shots_planned: int
+    shots_left: int
+    first_limit: str
     volume_ul: float
     volume_limit_ul: float
 
@@ -276,6 +281,8 @@ class LiveValues(BaseModel):
     region: str
     shots: int
     shots_planned: int
+    shots_left: int
+    first_limit: str
     volume_nl: int
     volume_limit_nl: int
     faults: str

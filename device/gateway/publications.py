@@ -160,6 +160,8 @@ def live_session(origin: Origin, live: LiveValues) -> LiveSession:
             "region": live.region,
             "shots": live.shots,
             "shots_planned": live.shots_planned,
+            "shots_left": live.shots_left,
+            "first_limit": live.first_limit,
         }
         | _outside("volume_nl", live.volume_nl)
         | _outside("volume_limit_nl", live.volume_limit_nl)

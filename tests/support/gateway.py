@@ -32,6 +32,8 @@ LIVE: dict[str, Any] = {
     "region": "crown",
     "shots": 3,
     "shots_planned": 20,
+    "shots_left": 17,
+    "first_limit": "points_done",
     "volume_nl": 59_997,
     "volume_limit_nl": 6_000_000,
     "faults": "",
