@@ -21,6 +21,7 @@ from typing import Any, Final
 from device.controller.child_process import ChildProcess
 from device.controller.control_socket import (
     Arguments,
+    CalibrateArguments,
     CommandRefused,
     ControlSocket,
     HomeArguments,
@@ -38,6 +39,7 @@ from device.controller.watchdog import Watchdog
 from device.core.console import Console
 from device.core.events import (
     ArmRequested,
+    CalibrateRequested,
     Command,
     DisarmRequested,
     FaultClearRequested,
@@ -49,6 +51,7 @@ from device.core.events import (
     ShutdownRequested,
     Started,
 )
+from device.core.patient_day import DAY_MS
 from device.core.records import Booted
 from device.core.scan_state import scan_spec
 from device.core.session import Region
@@ -327,6 +330,8 @@ class Controller:
         match command, arguments:
             case "home", HomeArguments():
                 return HomeRequested(request, arguments.plunger, arguments.patient_detached)
+            case "calibrate", CalibrateArguments():
+                return self._calibrate(arguments, request)
             case "prime", PrimeArguments():
                 return PrimeRequested(request, Nanolitres(arguments.volume_nl))
             case "session_start", SessionStartArguments():
@@ -339,6 +344,17 @@ class Controller:
                 return DisarmRequested(request)
             case _:
                 return FaultClearRequested(request)
+
+    def _calibrate(self, arguments: CalibrateArguments, request: Request) -> CalibrateRequested:
+        syringe = _named(self._options.configuration.syringes, "syringe", arguments.syringe)
+        return CalibrateRequested(
+            request=request,
+            syringe=syringe.value,
+            syringe_sha256=syringe.sha256,
+            measured_nl=Nanolitres(arguments.measured_nl),
+            method=arguments.method,
+            expires_ms=request.at_ms + arguments.valid_days * DAY_MS,
+        )
 
     def _session_start(self, arguments: SessionStartArguments, request: Request) -> SessionStartRequested:
         configuration = self._options.configuration

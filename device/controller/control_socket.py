@@ -53,6 +53,15 @@ class PrimeArguments(Arguments):
     volume_nl: int = Field(gt=0, le=10_000_000)
 
 
+class CalibrateArguments(Arguments):
+    """`calibrate`: what the pump's full stroke gave, in nanolitres, how it was measured, and for how long it holds."""
+
+    syringe: str = Field(min_length=1, max_length=80)
+    measured_nl: int = Field(gt=0, le=100_000_000)
+    method: str = Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")
+    valid_days: int = Field(default=180, ge=1, le=366)
+
+
 class RegionArguments(Arguments):
     """One region of a session's plan."""
 
@@ -74,6 +83,7 @@ class SessionStartArguments(Arguments):
 COMMANDS: Final[dict[str, type[Arguments]]] = {
     "status": Arguments,
     "home": HomeArguments,
+    "calibrate": CalibrateArguments,
     "prime": PrimeArguments,
     "session_start": SessionStartArguments,
     "session_stop": Arguments,

@@ -35,6 +35,18 @@ class HomeRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrateRequested:
+    """Write down what the pump's full stroke with a syringe was measured to give; it holds until `expires_ms`."""
+
+    request: Request
+    syringe: Syringe
+    syringe_sha256: str
+    measured_nl: Nanolitres
+    method: str
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class PrimeRequested:
     """Release serum into the air to fill needle and tube; the operator holds the needle over a swab."""
 
@@ -89,6 +101,7 @@ class FaultClearRequested:
 
 Command: TypeAlias = (
     HomeRequested
+    | CalibrateRequested
     | PrimeRequested
     | SessionStartRequested
     | SessionStopRequested

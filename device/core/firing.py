@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from device.core.booking import settled
+from device.core.calibration import calibration_refusals
 from device.core.console import Console, State
 from device.core.effects import (
     Commit,
@@ -20,6 +21,7 @@ from device.core.events import (
     PumpLoaded,
 )
 from device.core.faults import Fault
+from device.core.limits import Refusal
 from device.core.operations import not_fit
 from device.core.realtime_messages import (
     EndReason,
@@ -44,11 +46,25 @@ def arm(console: Console, event: ArmRequested) -> Step:
     """Authorise magazines until disarmed, faulted or done; refuse with every reason at once."""
     session = console.session
     refusals = next_shot_refusals(console, session) if session is not None else ()
-    reasons = (*not_fit(console), *(refusal.message for refusal in refusals))
+    reasons = (*not_fit(console), *(refusal.message for refusal in (*_uncalibrated(console, event), *refusals)))
     if reasons:
         return refused(console, event, reasons)
     console = replace(console, armed=True, pending=event.request, ended=None)
     return next_magazine(console, taken(event))
+
+
+def _uncalibrated(console: Console, event: ArmRequested) -> tuple[Refusal, ...]:
+    """Return why the open session's syringe gives no known volume any more; empty without a session."""
+    totals = console.ledger.session
+    if totals is None:
+        return ()
+    started = totals.started
+    return calibration_refusals(
+        console.ledger.calibrations,
+        syringe=started.syringe,
+        syringe_sha256=started.syringe_sha256,
+        now_ms=event.request.at_ms,
+    )
 
 
 def already_armed(console: Console, event: ArmRequested) -> Step:

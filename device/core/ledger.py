@@ -5,6 +5,7 @@ Nothing else in the controller keeps a total: limits read them here, the demo an
 
 from dataclasses import dataclass, replace
 
+from device.core.calibration import Calibration, kept
 from device.core.magazine import Purpose
 from device.core.patient_day import PastSession, dated, ingredient_key, remembered
 from device.core.records import (
@@ -18,6 +19,7 @@ from device.core.records import (
     Refilled,
     SessionEnded,
     SessionStarted,
+    SyringeCalibrated,
 )
 from device.core.serum import mass_in
 from device.core.units import Nanolitres
@@ -43,7 +45,7 @@ class Ledger:
     0 before the first. `content` is the session that what is in the syringe was drawn for; None when it was emptied.
     `play_open`: the plunger was last found drawn up, so that the drive's play is open by an unknown part. `open_intent`
     has no outcome yet. `faults` are the latched ones that nobody cleared. `past` are the ended sessions that gave
-    something, the latest last.
+    something, the latest last. `calibrations` hold one for each syringe that was measured.
     """
 
     session: SessionTotals | None = None
@@ -56,6 +58,7 @@ class Ledger:
     magazines: int = 0
     faults: tuple[int, ...] = ()
     past: tuple[PastSession, ...] = ()
+    calibrations: tuple[Calibration, ...] = ()
 
 
 def apply(ledger: Ledger, record: Record) -> Ledger:
@@ -88,6 +91,9 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
                 return replace(ledger, position=record.position, low_water=min(ledger.low_water, record.position))
             owed = max(0, record.expected - ledger.low_water)
             return replace(ledger, position=record.position, low_water=record.position - owed, play_open=True)
+        case SyringeCalibrated():
+            latest = Calibration(record.syringe_sha256, Nanolitres(record.measured_nl), record.at_ms, record.expires_ms)
+            return replace(ledger, calibrations=kept(ledger.calibrations, latest))
         case FaultRaised() if record.latched:
             return replace(ledger, faults=(*(code for code in ledger.faults if code != record.code), record.code))
         case FaultsCleared():

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from device.core.console import Console, State
 from device.core.events import (
     ArmRequested,
+    CalibrateRequested,
     Command,
     DisarmRequested,
     Event,
@@ -47,6 +48,7 @@ from device.core.firing import (
     unchanged,
 )
 from device.core.operations import (
+    calibrate,
     home,
     needle_homed,
     plunger_at_top,
@@ -129,6 +131,7 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.SELF_TEST, Homed): _on(fault_homed, State.SELF_TEST),
     (State.SELF_TEST, PositionRead): _on(fault_position_read, State.SELF_TEST),
     (State.DISARMED, HomeRequested): _on(home, State.HOMING, State.DISARMED),
+    (State.DISARMED, CalibrateRequested): _on(calibrate, State.DISARMED),
     (State.DISARMED, SessionStartRequested): _on(session_start, State.SESSION, State.DISARMED),
     (State.HOMING, Homed): _on(needle_homed, State.HOMING, State.DISARMED, State.SESSION),
     (State.HOMING, PlungerAtTop): _on(plunger_at_top, State.DISARMED, State.SESSION),

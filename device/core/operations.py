@@ -3,15 +3,18 @@
 from dataclasses import replace
 
 from device.core.booking import session_ended, settled
+from device.core.calibration import calibration_refusals, measurement_refusals
 from device.core.console import Console, State
 from device.core.effects import (
     Commit,
     Effect,
     HomePlunger,
     ProbePump,
+    Reply,
     Send,
 )
 from device.core.events import (
+    CalibrateRequested,
     HomeRequested,
     PlungerAtTop,
     PrimeRequested,
@@ -36,6 +39,7 @@ from device.core.records import (
     Record,
     Refilled,
     SessionStarted,
+    SyringeCalibrated,
 )
 from device.core.safety import fault
 from device.core.session import Session
@@ -175,6 +179,24 @@ def refill_done(console: Console, event: RefillDone) -> Step:
     return next_magazine(console, record)
 
 
+def calibrate(console: Console, event: CalibrateRequested) -> Step:
+    """Write down a syringe's calibration, or refuse a measurement that is none."""
+    at_ms = event.request.at_ms
+    if why := measurement_refusals(event.syringe, event.measured_nl, at_ms=at_ms, expires_ms=event.expires_ms):
+        return refused(console, event, why)
+    record = SyringeCalibrated(
+        syringe=event.syringe.name,
+        syringe_sha256=event.syringe_sha256,
+        stroke_nl=event.syringe.stroke_nl,
+        measured_nl=event.measured_nl,
+        method=event.method,
+        at_ms=at_ms,
+        expires_ms=event.expires_ms,
+    )
+    effects = (Commit((taken(event), record)), Reply(event.request, accepted=True, reasons=()))
+    return book(console, record), effects
+
+
 def _content_refusals(console: Console, event: SessionStartRequested) -> tuple[Refusal, ...]:
     """Return why what is in the syringe and tube must not go into this patient; empty when it may, or it is empty."""
     content = console.ledger.content
@@ -194,7 +216,17 @@ def _content_refusals(console: Console, event: SessionStartRequested) -> tuple[R
 
 def session_start(console: Console, event: SessionStartRequested) -> Step:
     """Plan the session's stroke and refuse with every reason at once, or open it."""
-    reasons = [*serum_refusals(event.serum, weight_g=event.weight_g), *_content_refusals(console, event)]
+    uncalibrated = calibration_refusals(
+        console.ledger.calibrations,
+        syringe=event.syringe.name,
+        syringe_sha256=event.syringe_sha256,
+        now_ms=event.request.at_ms,
+    )
+    reasons = [
+        *serum_refusals(event.serum, weight_g=event.weight_g),
+        *_content_refusals(console, event),
+        *uncalibrated,
+    ]
     try:
         plan = plan_stroke(event.profile, event.syringe, console.spec)
     except PlanRefused as error:

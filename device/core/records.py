@@ -187,6 +187,23 @@ class PlungerFound:
 
 
 @dataclass(frozen=True, slots=True)
+class SyringeCalibrated:
+    """The pump's full stroke with a syringe was measured, by `method`; it holds until `expires_ms` of the wall clock.
+
+    `syringe_sha256` is the digest of the file that it holds for, `stroke_nl` what that says.
+    """
+
+    KIND: ClassVar[str] = "syringe_calibrated"
+    syringe: str
+    syringe_sha256: str
+    stroke_nl: int
+    measured_nl: int
+    method: str
+    at_ms: int
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class PressRefused:
     """The trigger was pressed and nothing fired; `reason` says why."""
 
@@ -233,6 +250,7 @@ Record: TypeAlias = (
     | Refilled
     | PlungerHomed
     | PlungerFound
+    | SyringeCalibrated
     | PressRefused
     | FaultRaised
     | FaultsCleared
@@ -251,6 +269,7 @@ KINDS: dict[str, type[Record]] = {
         Refilled,
         PlungerHomed,
         PlungerFound,
+        SyringeCalibrated,
         PressRefused,
         FaultRaised,
         FaultsCleared,

@@ -11,6 +11,7 @@ from device.core.effects import (
 )
 from device.core.events import (
     ArmRequested,
+    CalibrateRequested,
     Command,
     DisarmRequested,
     FaultClearRequested,
@@ -30,6 +31,7 @@ Step = tuple[Console, tuple[Effect, ...]]
 
 COMMAND_NAMES: dict[type[Command], str] = {
     HomeRequested: "home",
+    CalibrateRequested: "calibrate",
     PrimeRequested: "prime",
     SessionStartRequested: "session start",
     SessionStopRequested: "session stop",

@@ -190,6 +190,20 @@ class PlungerFoundEvent(Message):
     position: int
 
 
+class SyringeCalibratedEvent(Message):
+    """The pump's full stroke with a syringe was measured; it holds until `expires_ms`, for the file of that digest."""
+
+    kind: Literal["syringe_calibrated"] = "syringe_calibrated"
+    kind_code: Literal[14] = 14
+    syringe: str
+    syringe_sha256: str
+    stroke_ul: float
+    measured_ul: float
+    method: str
+    at_ms: int
+    expires_ms: int
+
+
 class PressRefusedEvent(Message):
     """The trigger was pressed and nothing fired; `reason` says why."""
 
@@ -322,6 +336,7 @@ CHANNELS: Final[Mapping[str, Channel]] = {
             RefilledEvent,
             PlungerHomedEvent,
             PlungerFoundEvent,
+            SyringeCalibratedEvent,
             PressRefusedEvent,
         ),
         qos=1,

@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   mesogun --help; mesogun session start --help          help for each command
   mesogun status --state /tmp/gun
   mesogun home --plunger --patient-detached --state /tmp/gun
+  mesogun calibrate --syringe 1ml --measured-ul 998.5 --method "weighed, mean of 10 strokes" --state /tmp/gun
   mesogun session start --profile continuous --serum saline --syringe 1ml --regions front:20,crown:20 --state /tmp/gun
   mesogun prime --volume-ul 100; mesogun arm; mesogun disarm; mesogun session stop
   mesogun fault list; mesogun fault clear
@@ -153,6 +154,16 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     home.add_argument("--patient-detached", action="store_true", help="confirm that no patient is attached")
     _client_options(home)
     home.set_defaults(call="device.service.treatment_commands:home")
+
+    calibrate = commands.add_parser("calibrate", help="write down what the pump's full stroke with a syringe gives")
+    calibrate.add_argument("--syringe", required=True, metavar="NAME", help="the syringe, by its file")
+    calibrate.add_argument(
+        "--measured-ul", type=_volume, required=True, dest="measured_nl", metavar="UL", help="volume of a full stroke"
+    )
+    calibrate.add_argument("--method", required=True, metavar="TEXT", help='such as "weighed, mean of 10 strokes"')
+    calibrate.add_argument("--valid-days", type=_positive, default=180, metavar="N", help="default 180, at most 366")
+    _client_options(calibrate)
+    calibrate.set_defaults(call="device.service.treatment_commands:calibrate")
 
     prime = commands.add_parser("prime", help="fill needle and tube: releases serum into the air")
     prime.add_argument("--volume-ul", type=_volume, default=100_000, dest="volume_nl", metavar="UL", help="default 100")

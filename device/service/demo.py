@@ -203,6 +203,9 @@ class _Show:
         """Home, start a session, prime, arm, and let the clinician work. Returns his report and the shots a minute."""
         self._view.say("homing needle and plunger")
         await self._command("home", {"plunger": True, "patient_detached": True})
+        # The simulated pump gives what the syringe's file says: on a real one this is weighed.
+        measured_nl = self._configuration.syringes[SYRINGE].value.stroke_nl
+        await self._command("calibrate", {"syringe": SYRINGE, "measured_nl": measured_nl, "method": "simulated"})
         regions = [{"name": name, "points": points} for name, points in self._regions]
         await self._command(
             "session_start",

@@ -127,6 +127,18 @@ def home(options: argparse.Namespace) -> int:
     return _show(options, result, "needle and plunger homed" if options.plunger else "needle homed")
 
 
+def calibrate(options: argparse.Namespace) -> int:
+    """`mesogun calibrate`."""
+    arguments = {
+        "syringe": options.syringe,
+        "measured_nl": options.measured_nl,
+        "method": options.method,
+        "valid_days": options.valid_days,
+    }
+    result = _ask(options, "calibrate", arguments)
+    return _show(options, result, f"syringe {options.syringe} is calibrated for {options.valid_days} days")
+
+
 def prime(options: argparse.Namespace) -> int:
     """`mesogun prime`."""
     result = _ask(options, "prime", {"volume_nl": options.volume_nl})

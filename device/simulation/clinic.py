@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from device.core.console import State
-from device.core.events import ArmRequested, FaultClearRequested, HomeRequested, SessionStartRequested
+from device.core.events import (
+    ArmRequested,
+    CalibrateRequested,
+    FaultClearRequested,
+    HomeRequested,
+    SessionStartRequested,
+)
 from device.core.faults import Fault
+from device.core.patient_day import DAY_MS
 from device.core.profile import Mode
 from device.core.session import Region
 from device.simulation.controller_process import Answer
@@ -49,10 +56,20 @@ def make_ready(gun: VirtualGun) -> None:
 
 
 def start_session(gun: VirtualGun, treatment: Treatment, *, session_id: str = "s-0001") -> Answer:
-    """Start a session of one region."""
+    """Calibrate the syringe and start a session of one region."""
     files = gun.configuration
     chosen, serum = files.profiles[treatment.profile], files.serums[treatment.serum]
     syringe = files.syringes[treatment.syringe]
+    gun.ask(
+        lambda request: CalibrateRequested(
+            request=request,
+            syringe=syringe.value,
+            syringe_sha256=syringe.sha256,
+            measured_nl=syringe.value.stroke_nl,
+            method="the simulated pump's own figures",
+            expires_ms=request.at_ms + DAY_MS,
+        )
+    )
     return gun.ask(
         lambda request: SessionStartRequested(
             request=request,

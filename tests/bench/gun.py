@@ -15,7 +15,7 @@ from device.service.sim_console import SimPaths, create_world, sim_paths, start_
 from device.settings import Configuration
 from drivers.sim.world import World
 from tests.bench.processes import CLI, MeasurementBroken, child, end, last_line, python, until
-from tests.bench.shipped import PROFILE, SERUM, SYRINGE
+from tests.bench.shipped import PROFILE, SERUM, SYRINGE, shipped_configuration
 
 LINGER_S: Final = 30
 PRIME_NL: Final = 20_000
@@ -50,6 +50,8 @@ class Gun:
     def begin_session(self, *, region: str, points: int) -> None:
         """Home, open a session of one region and prime: it can be armed then."""
         self.command("home", {"plunger": True, "patient_detached": True})
+        syringe = shipped_configuration().syringes[SYRINGE].value
+        self.command("calibrate", {"syringe": SYRINGE, "measured_nl": syringe.stroke_nl, "method": "simulated"})
         self.command(
             "session_start",
             {

@@ -11,6 +11,7 @@ from device.core.console import Console
 from device.core.effects import Commit, Refill
 from device.core.events import (
     ArmRequested,
+    CalibrateRequested,
     Event,
     HomeRequested,
     PlungerAtTop,
@@ -59,6 +60,7 @@ def full_turn(configuration: Configuration) -> Turn:
         HomeRequested(REQUEST, plunger=True, patient_detached=True),
         Homed(0),
         PlungerAtTop(Increments(0)),
+        _calibration(configuration),
         _session(configuration),
     )
     console, effects = step(console, ArmRequested(REQUEST))
@@ -77,6 +79,18 @@ def full_turn(configuration: Configuration) -> Turn:
 
 def _after(console: Console, *events: Event) -> Console:
     return reduce(lambda before, event: step(before, event)[0], events, console)
+
+
+def _calibration(configuration: Configuration) -> CalibrateRequested:
+    syringe = configuration.syringes[SYRINGE]
+    return CalibrateRequested(
+        request=REQUEST,
+        syringe=syringe.value,
+        syringe_sha256=syringe.sha256,
+        measured_nl=syringe.value.stroke_nl,
+        method="bench",
+        expires_ms=1,
+    )
 
 
 def _session(configuration: Configuration) -> SessionStartRequested:

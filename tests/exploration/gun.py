@@ -13,7 +13,7 @@ from device.core.device_spec import AxisSpec, DeviceSpec
 from device.core.events import ArmRequested, Command, PrimeRequested, Request
 from device.core.ledger import Ledger, apply
 from device.core.profile import Mode, Profile, TriggerStyle
-from device.core.records import PlungerHomed, Refilled, SessionStarted
+from device.core.records import PlungerHomed, Refilled, SessionStarted, SyringeCalibrated
 from device.core.session import Region, Session
 from device.core.shot_plan import plan_stroke
 from device.core.stroke import ScanSpec
@@ -139,7 +139,8 @@ def first_ledger(shots: int) -> Ledger:
         region_points=[shots],
     )
     ledger = Ledger()
-    for record in (PlungerHomed(0), started, Refilled(0, FILLED, FILLED * INCREMENT_NL)):
+    measured = SyringeCalibrated("y", "y", SYRINGE.stroke_nl, SYRINGE.stroke_nl, "weighed", at_ms=0, expires_ms=1)
+    for record in (PlungerHomed(0), measured, started, Refilled(0, FILLED, FILLED * INCREMENT_NL)):
         ledger = apply(ledger, record)
     return ledger
 

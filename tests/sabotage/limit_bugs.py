@@ -12,7 +12,34 @@ _WHOLE: Final = "tests/unit/test_whole_session.py"
 _DAY: Final = "device/core/patient_day.py"
 _DAYS: Final = "tests/unit/test_patient_day.py"
 
+_CALIBRATION: Final = "device/core/calibration.py"
+_CALIBRATIONS: Final = "tests/unit/test_calibration.py"
+
 LIMIT_BUGS: Final = (
+    PlantedBug(
+        name="expired-calibration-arms",
+        file=_CALIBRATION,
+        changes=(("    elif max(now_ms, found.at_ms) >= found.expires_ms:\n", "    elif found.expires_ms == 0:\n"),),
+        mistake="a calibration holds for ever",
+        breaks="I8",
+        caught_by=(f"{_CALIBRATIONS}::test_the_gun_is_armed_until_the_calibration_expires",),
+    ),
+    PlantedBug(
+        name="calibration-of-another-file",
+        file=_CALIBRATION,
+        changes=(("if one.syringe_sha256 == syringe_sha256), None)", "if syringe_sha256), None)"),),
+        mistake="any syringe's calibration arms the gun with every other",
+        breaks="I8",
+        caught_by=(f"{_CALIBRATIONS}::test_a_syringe_whose_file_has_changed_must_be_measured_again",),
+    ),
+    PlantedBug(
+        name="restarted-session-arms-uncalibrated",
+        file="device/core/firing.py",
+        changes=(("(*_uncalibrated(console, event), *refusals)", "refusals"),),
+        mistake="the calibration is asked for at the session's start and never again",
+        breaks="I8",
+        caught_by=(f"{_CALIBRATIONS}::test_a_session_that_goes_on_after_a_restart_is_not_armed_without_a_calibration",),
+    ),
     PlantedBug(
         name="yesterday-forgotten-by-a-clock-set-back",
         file=_DAY,

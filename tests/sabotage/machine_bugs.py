@@ -216,12 +216,7 @@ MACHINE_BUGS: Final = (
     PlantedBug(
         name="syringe-of-the-last-patient",
         file=_OPERATIONS,
-        changes=(
-            (
-                "*serum_refusals(event.serum, weight_g=event.weight_g), *_content_refusals(console, event)]",
-                "*serum_refusals(event.serum, weight_g=event.weight_g)]",
-            ),
-        ),
+        changes=(("        *_content_refusals(console, event),\n", ""),),
         mistake="what was drawn for one patient is given to the next",
         breaks="content",
         caught_by=(

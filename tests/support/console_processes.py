@@ -254,8 +254,14 @@ class SimulatedConsole:
     def make_ready(self, *, profile: str = "continuous", regions: dict[str, int] | None = None) -> None:
         """Home both axes, start a session and prime."""
         self.ask("home", plunger=True, patient_detached=True)
+        self.calibrate()
         self.start_session(profile=profile, regions=regions)
         self.prime()
+
+    def calibrate(self) -> None:
+        """Write down that the simulated pump's full stroke gives what the syringe's file says."""
+        syringe = load_configuration(self.configuration).syringes["1ml"].value
+        self.ask("calibrate", syringe=syringe.name, measured_nl=syringe.stroke_nl, method="simulated")
 
     def start_session(self, *, profile: str = "continuous", regions: dict[str, int] | None = None) -> None:
         """Start a session with saline in the 1 mL syringe."""

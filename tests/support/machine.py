@@ -16,6 +16,7 @@ from device.core.effects import (
 )
 from device.core.events import (
     ArmRequested,
+    CalibrateRequested,
     DisarmRequested,
     Event,
     FaultClearRequested,
@@ -70,6 +71,14 @@ START_SESSION = SessionStartRequested(
     weight_g=None,
     regions=(Region("crown", 3), Region("temple", 2)),
 )
+CALIBRATE = CalibrateRequested(
+    REQUEST,
+    syringe=SYRINGE,
+    syringe_sha256="y",
+    measured_nl=SYRINGE.stroke_nl,
+    method="weighed",
+    expires_ms=1_000_000_000_000_000,
+)
 HOME_PLUNGER = HomeRequested(REQUEST, plunger=True, patient_detached=True)
 PRIME = PrimeRequested(REQUEST, volume_nl=Nanolitres(50_000))
 ARM, DISARM = ArmRequested(REQUEST), DisarmRequested(Request(number=2, uid=1000, pid=77))
@@ -99,7 +108,8 @@ PROBED = after(SELF_TEST, PumpProbed(None))
 """The pump has answered; the real-time process is asked next."""
 EMPTY = after(SELF_TEST, PumpProbed(None), Ready(homed=True))
 HOMING = after(EMPTY, HOME_PLUNGER)
-DISARMED = after(HOMING, Homed(4), PlungerAtTop(Increments(0)))
+UNCALIBRATED = after(HOMING, Homed(4), PlungerAtTop(Increments(0)))
+DISARMED = after(UNCALIBRATED, CALIBRATE)
 SESSION = after(DISARMED, START_SESSION)
 REFILLING = after(SESSION, ARM)
 LOADING = after(REFILLING, RefillDone(FILLED))
@@ -126,6 +136,7 @@ CONSOLES = {
 
 TYPICAL: dict[type[Event], Event] = {
     HomeRequested: HOME_PLUNGER,
+    CalibrateRequested: CALIBRATE,
     PrimeRequested: PRIME,
     SessionStartRequested: START_SESSION,
     SessionStopRequested: SessionStopRequested(REQUEST),

@@ -230,6 +230,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedConso
     with simulated_console(directory / "state", draft.directory) as found:
         assert found.start() == "disarmed"
         found.ask("home", plunger=True, patient_detached=True)
+        found.calibrate()
         yield found
 
 

@@ -56,6 +56,7 @@ from device.core.session import Region
 from device.core.units import Increments
 from tests.support.core import make_serum
 from tests.support.machine import (
+    CALIBRATE,
     FILLED,
     HOME_PLUNGER,
     MOVES,
@@ -154,8 +155,7 @@ def expected_events(console: Console, number: int, value: int) -> list[Event]:
         case State.SELF_TEST:
             return [Ready(homed=bool(value % 4)), PumpProbed(Increments(start)), PumpProbed(position)]
         case State.DISARMED:
-            events: list[Event] = [replace(HOME_PLUNGER, request=request), replace(START_SESSION, request=request)]
-            return events
+            return [replace(event, request=request) for event in (HOME_PLUNGER, CALIBRATE, START_SESSION)]
         case State.HOMING:
             return [Homed(3)] if console.plunger_wanted else [PlungerAtTop(Increments(0))]
         case State.SESSION:
@@ -201,6 +201,7 @@ READY_TO_ARM: tuple[Event, ...] = (
     replace(HOME_PLUNGER, request=Request(-3, 0, 0)),
     Homed(1),
     PlungerAtTop(Increments(0)),
+    replace(CALIBRATE, request=Request(-4, 0, 0)),
     replace(START_SESSION, request=Request(-2, 0, 0), regions=(Region("all", 70),)),
 )
 choices = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 100_000)), min_size=10, max_size=60)

@@ -32,6 +32,8 @@ READY_S: Final = 240.0
 
 STATE: Final = "/var/lib/mesogun"
 PRIME_NL: Final = 20_000
+STROKE_NL: Final = 1_000_000
+"""What the simulated pump's full stroke gives with the syringe `1ml`."""
 STROKE_S: Final = 120.0
 """Bound of one stroke: a second of the guest's, a few of the host's."""
 
@@ -187,6 +189,7 @@ class VirtualConsole:
             self.ask("session_stop")
         self.ask("home", plunger=True, patient_detached=True)
         self.until_state("disarmed")
+        self.ask("calibrate", syringe="1ml", measured_nl=STROKE_NL, method="simulated")
         regions = [{"name": "front", "points": points}]
         self.ask("session_start", profile=PROFILE, serum="saline", syringe="1ml", regions=regions)
         self.ask("prime", volume_nl=PRIME_NL)
