@@ -259,9 +259,9 @@ class SimulatedConsole:
         self.prime()
 
     def calibrate(self) -> None:
-        """Write down that the simulated pump's full stroke gives what the syringe's file says."""
-        syringe = load_configuration(self.configuration).syringes["1ml"].value
-        self.ask("calibrate", syringe=syringe.name, measured_nl=syringe.stroke_nl, method="simulated")
+        """Write down that the simulated pump's full stroke gives what each syringe's file says."""
+        for name, syringe in load_configuration(self.configuration).syringes.items():
+            self.ask("calibrate", syringe=name, measured_nl=syringe.value.stroke_nl, method="simulated")
 
     def start_session(self, *, profile: str = "continuous", regions: dict[str, int] | None = None) -> None:
         """Start a session with saline in the 1 mL syringe."""

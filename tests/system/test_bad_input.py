@@ -147,6 +147,7 @@ def test_wrong_use_is_exit_code_2() -> None:
     for arguments, message in (
         (["arm", "now"], "unrecognized arguments: now"),
         (["prime", "--volume-ul", "-3"], "'-3': allowed are positive microlitres"),
+        (["calibrate", "--syringe", "1ml"], "the following arguments are required: --measured-ul, --method"),
         (["session", "start"], "the following arguments are required: --profile, --serum, --syringe"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
     ):
@@ -252,6 +253,10 @@ def session_start(profile: str, serum: str, syringe: str) -> list[str]:
     return ["session", "start", f"--profile={profile}", f"--serum={serum}", f"--syringe={syringe}"]
 
 
+def calibrate(syringe: str, measured_ul: str) -> list[str]:
+    return ["calibrate", f"--syringe={syringe}", f"--measured-ul={measured_ul}", "--method=weighed"]
+
+
 @pytest.mark.parametrize(
     ("command", "line"),
     [
@@ -261,8 +266,14 @@ def session_start(profile: str, serum: str, syringe: str) -> list[str]:
         (["prime"], "not possible in state disarmed; possible in: session"),
         (["arm"], "not possible in state disarmed; possible in: session"),
         (["home", "--plunger"], "never with a patient; confirm with --patient-detached"),
+        (
+            calibrate("1ml", "979.9"),
+            "measured 979.9 uL, but stroke_ul of syringe 1ml is 1000 uL: they may differ by 2 %",
+        ),
+        (calibrate("9ml", "1000"), "no syringe named '9ml'; there are: 1ml, 3ml, 5ml"),
+        ([*calibrate("1ml", "1000"), "--valid-days=367"], "valid_days: Input should be less than or equal to 366"),
     ],
-    ids=["smallest dose", "weight", "unknown name", "prime", "arm", "plunger"],
+    ids=["smallest dose", "weight", "unknown name", "prime", "arm", "plunger", "measured", "no syringe", "for ever"],
 )
 def test_a_refused_command_is_one_line(unchanged: SimulatedConsole, command: list[str], line: str) -> None:
     done = unchanged.cli(*command)
@@ -302,7 +313,7 @@ def test_a_second_controller_on_the_same_socket(unchanged: SimulatedConsole, tmp
     ("request_line", "reason"),
     [
         (b"arm please\n", "not a request: Invalid JSON"),
-        (b'{"command": "fire"}\n', "unknown command 'fire'; allowed: status, home, prime"),
+        (b'{"command": "fire"}\n', "unknown command 'fire'; allowed: status, home, calibrate"),
         (b'{"command": "arm", "force": true}\n', "not a request: force: Extra inputs are not permitted"),
         (b'{"command": "prime", "arguments": {"volume_nl": "100000"}}\n', "prime: volume_nl: Input should be a valid"),
         (b'{"command": "prime", "arguments": {"volume_nl": 1e5}}\n', "prime: volume_nl: Input should be a valid"),
