@@ -42,7 +42,13 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "drivers/pump/cavro_session.py": ("tests/unit/test_cavro_session.py",),
     "device/core/switches.py": ("tests/unit/test_switches.py", "tests/unit/test_switch_channels.py"),
     "device/core/ledger.py": ("tests/unit/test_ledger.py", *_MACHINE),
-    "device/core/limits.py": ("tests/unit/test_limits.py", "tests/unit/test_ingredient_limits.py"),
+    "device/core/limits.py": (
+        "tests/unit/test_limits.py",
+        "tests/unit/test_ingredient_limits.py",
+        "tests/unit/test_patient_day.py",
+    ),
+    "device/core/patient_day.py": ("tests/unit/test_patient_day.py", "tests/unit/test_console_wiring.py"),
+    "device/core/calibration.py": ("tests/unit/test_calibration.py",),
     "device/core/journal_chain.py": ("tests/unit/test_journal_chain.py", "tests/unit/test_chain_edges.py"),
     "device/core/shot_plan.py": (
         "tests/unit/test_shot_plan.py",

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from device.core.faults import Fault
+from device.core.kinematics import NeedleTravel
 from device.core.profile import TriggerStyle
 from device.core.realtime_messages import Faulted, Halt, Home, Homed, Load, Ready, Reset, ShotReport, StrokeStarted
 from device.core.scan_state import ScanMode
@@ -196,6 +197,14 @@ def test_what_follows_the_last_step_keeps_its_distance_when_the_way_out_begins_a
     behind = [due - timeline.due_ns[last_out] for due in timeline.due_ns[last_out:]]
     last_resumed = last_out - first_out
     assert behind == [due - resumed.due_ns[last_resumed] for due in resumed.due_ns[last_resumed:]]
+    way = NeedleTravel(
+        steps=STROKE.depth,
+        steps_per_mm=SMALL_AXIS.steps_per_mm,
+        speed_um_s=STROKE.exit_speed_um_s,
+        acceleration_um_s2=STROKE.acceleration_um_s2,
+    )
+    steps = [due for due, action in zip(resumed.due_ns, resumed.actions, strict=True) if action is Action.STEP_OUT]
+    assert steps == [way.time_at(step) for step in range(1, STROKE.depth + 1)]
     # What lies between two steps waits for nothing but the step before it.
     for place in range(1, last_resumed):
         if resumed.actions[place] is not Action.STEP_OUT:
