@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+from device.core.units import NS_PER_S
 from tests.bench.shipped import CHECKOUT
 
 START_S: Final = 30.0
@@ -140,3 +141,29 @@ def memory_of(pid: int) -> Memory:
         raise MeasurementBroken(f"memory of process {pid}: {error.strerror}") from error
     sizes = {key: int(rest.split()[0]) * 1024 for key, _, rest in (line.partition(":") for line in lines[1:])}
     return Memory(resident=sizes["Rss"], proportional=sizes["Pss"])
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that process `pid` has started and that live. Raises MeasurementBroken where unknown."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError as error:
+        raise MeasurementBroken(f"children of process {pid}: {error.strerror}") from error
+
+
+def cpu_ns_of(pid: int) -> int:
+    """Return the processor time that process `pid` has used, its threads with it, to a clock tick (10 ms).
+
+    Raises MeasurementBroken where the kernel does not say.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError as error:
+        raise MeasurementBroken(f"processor time of process {pid}: {error.strerror}") from error
+    return cpu_ticks(text) * (NS_PER_S // os.sysconf("SC_CLK_TCK"))
+
+
+def cpu_ticks(stat: str) -> int:
+    """Return user and system time in clock ticks from a line of /proc/PID/stat; the name in it may be anything."""
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

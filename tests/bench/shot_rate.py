@@ -1,24 +1,27 @@
 """How many shots a minute come out of the needle with the trigger held, through all the real processes.
 
 Over one region of the profile `continuous`, so with the changes of magazine that a region has: settle, commit, load.
-The ceiling is the profile's interval; nothing may be faster. Strokes are timed by the needle's own stamps.
+The ceiling is the profile's interval; nothing may be faster. Strokes are timed by the needle's own stamps. Processor
+time is each process's own over the treatment, the waiting between strokes with it, shared out among the shots.
 """
 
 import asyncio
 import contextlib
 import itertools
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from device.core.profile import Profile
 from device.core.units import NS_PER_S
+from device.service.broker import BrokerUnavailableError
 from drivers.sim.operator import SimulatedOperator
 from drivers.sim.world import World
 from tests.bench.effort import Effort
 from tests.bench.figures import Findings, Unit, row
-from tests.bench.gun import running_gun
-from tests.bench.processes import MeasurementBroken
+from tests.bench.gun import running_gateway, running_gun
+from tests.bench.processes import MeasurementBroken, cpu_ns_of
 from tests.bench.shipped import profile_of, shipped_configuration
 
 REGION: Final = "crown"
@@ -38,13 +41,20 @@ def shot_rate(effort: Effort) -> Findings:
     configuration = shipped_configuration()
     profile = profile_of(configuration)
     interval_ns = profile.interval_ns
-    with (
-        TemporaryDirectory(prefix="mesogun-bench-") as name,
-        running_gun(Path(name), configuration) as gun,
-    ):
+    notes = [f"{effort.shots} shots in one region, changes of magazine included"]
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory(prefix="mesogun-bench-")))
+        gun = stack.enter_context(running_gun(directory, configuration))
+        pids = {"controller": gun.pid, "real-time process": gun.realtime_pid}
+        try:
+            pids["gateway"] = stack.enter_context(running_gateway(directory, configuration)).pid
+        except BrokerUnavailableError as error:
+            notes.append(f"gateway: not measured ({error})")
         gun.begin_session(region=REGION, points=effort.shots)
         gun.command("arm")
+        before_ns = {process: cpu_ns_of(pid) for process, pid in pids.items()}
         starts_ns = asyncio.run(_treat(gun.pump.world, profile, shots=effort.shots))
+        used_ns = {process: cpu_ns_of(pid) - before_ns[process] for process, pid in pids.items()}
         faults = gun.command("status")["faults"]
     if faults:
         raise MeasurementBroken(f"the treatment ended by fault {faults} after {len(starts_ns)} of {effort.shots} shots")
@@ -57,8 +67,9 @@ def shot_rate(effort: Effort) -> Findings:
         row(CEILING, [MILLI_A_MINUTE // interval_ns], unit=Unit.MILLISHOTS_PER_MINUTE),
         row("start of a stroke to the next", between_ns, INTERVAL),
         row(INTERVAL, [interval_ns]),
+        *(row(f"processor time a shot: {process}", [ns // effort.shots]) for process, ns in used_ns.items()),
     )
-    return Findings(rows, (f"{effort.shots} shots in one region, changes of magazine included",))
+    return Findings(rows, tuple(notes))
 
 
 async def _treat(world: World, profile: Profile, *, shots: int) -> list[int]:
