@@ -5,11 +5,9 @@ answers presses, the C loop does the same edges and presses, and cyclictest slee
 measured rests while another has its turn. First all rounds idle, then as many under `burden`.
 """
 
-import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -29,6 +27,7 @@ from tests.bench.c_loop import answering_presses, compiled, edges_of, ready_worl
 from tests.bench.effort import Effort
 from tests.bench.figures import Findings, Row, row, times
 from tests.bench.noted_realtime import Notes, read_notes
+from tests.bench.processes import as_instrument
 from tests.bench.realtime_process import RealtimeProcess, realtime_process
 from tests.bench.shipped import realtime_magazine, shipped_configuration
 from tests.bench.step_lateness import cyclictest_ns
@@ -50,9 +49,6 @@ PAUSE_NS: Final = 20_000_000
 SETTLE_NS: Final = 3_000_000
 BRACKET_NS_MOST: Final = 100_000
 """A press whose two stamps lie farther apart was interrupted in the making: nobody knows when it was."""
-
-INSTRUMENT_PRIORITY: Final = 1
-"""SCHED_FIFO priority of the presses: a finger is no process, and is not kept waiting by the load on the machine."""
 
 OURS: Final = "real-time process"
 C_LOOP: Final = "C loop"
@@ -171,7 +167,7 @@ def _shipped_turn(rig: Rig, samples: Samples, condition: str, directory: Path, *
         short = replace(
             rig.stroke, depth=SHORT_STEPS, entry_open=None, dwell_dose=False, dwell_ns=Nanoseconds(0), exit_done=None
         )
-        with _instrument():
+        with as_instrument():
             presses, missed = presses_of(realtime, configuration, wanted=PRESSES, stroke=short, seed=seed)
     known = [press for press in presses if press.after_ns - press.before_ns <= BRACKET_NS_MOST]
     samples.unknown += missed + len(presses) - len(known)
@@ -187,7 +183,7 @@ def _fire(rig: Rig, realtime: RealtimeProcess) -> None:
     realtime.world.set_on_skin(True, time.monotonic_ns())
     realtime.order(Load(replace(magazine, interval_ns=_interval_ns(rig))))
     realtime.report(Loaded)
-    with _instrument():
+    with as_instrument():
         set_trigger(realtime.world, pressed=True)
         realtime.report(MagazineEnded)
         set_trigger(realtime.world, pressed=False)
@@ -212,7 +208,7 @@ def _c_turn(rig: Rig, program: Path, samples: Samples, condition: str, directory
         samples.late_ns["step", condition, C_LOOP] += late.steps
         samples.late_ns["gate", condition, C_LOOP] += late.gates
         stack.enter_context(answering_presses(program, paths.world, configuration, log=place / "log"))
-        stack.enter_context(_instrument())
+        stack.enter_context(as_instrument())
         random = Random(seed)
         late_ns = samples.late_ns["press to first step", condition, C_LOOP]
         for _ in range(PRESSES):
@@ -227,15 +223,3 @@ def _c_turn(rig: Rig, program: Path, samples: Samples, condition: str, directory
                 late_ns.append(step_ns - before_ns)
             set_trigger(world, pressed=False)
             first_step(world, edges=world.edges(world.lines.step))
-
-
-@contextmanager
-def _instrument() -> Iterator[None]:
-    """Give this process, which presses and looks, a place above the load and below what it measures, if it may."""
-    before = os.sched_getscheduler(0), os.sched_getparam(0)
-    with suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(INSTRUMENT_PRIORITY))
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, *before)

@@ -8,13 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.core.scan_state import motion_along
+from device.core.shot_plan import plan_stroke
 from device.core.stroke_timeline import Action, Timeline, stroke_timeline
 from tests.bench import table
+from tests.bench.brisk import brisk_configuration, with_values
 from tests.bench.c_loop import STEP, CommandedEdge, edges_of
 from tests.bench.figures import Findings, Spread, Unit, row, times, written
 from tests.bench.noted_realtime import Notes, gates_due_ns, read_notes
 from tests.bench.processes import MeasurementBroken, cpu_ticks
-from tests.bench.shipped import shipped_configuration
+from tests.bench.shipped import profile_of, shipped_configuration, syringe_of
+from tests.bench.shot_rate import Treatment
 from tests.bench.step_lateness import histogram_ns
 from tests.bench.timing import aims
 from tests.bench.treatment import full_turn
@@ -180,3 +183,17 @@ def test_the_measured_magazine_is_a_full_one_of_the_machine() -> None:
     assert len(turn.fired.shots) > 1
     assert turn.intent in turn.records
     assert len(turn.records) == len(turn.fired.shots) + 2, "each shot, the settlement, the next intent"
+
+
+def test_the_brisk_console_changes_what_it_names_and_is_accepted(tmp_path: Path) -> None:
+    brisk = brisk_configuration(tmp_path / "config")
+    assert brisk.device.limits.least_interval_ns == 50_000_000
+    assert plan_stroke(profile_of(brisk), syringe_of(brisk), brisk.device).stroke.moves == 3
+    with pytest.raises(MeasurementBroken, match="has no speed"):
+        with_values("dose_ul = 5\n", {"speed": "1"})
+
+
+def test_the_rate_is_counted_from_the_first_start_to_the_last() -> None:
+    given = Treatment([0, 200_000_000, 500_000_000], {}, ())
+    assert given.between_ns == [200_000_000, 300_000_000]
+    assert given.rate == 240_000
