@@ -1,8 +1,9 @@
 """The load under which the timing is measured again: processors burnt, a gateway catching up, status asked in a loop.
 
 Owns the load's processes and what tells that they did work meanwhile. All of them run at nice 0 under the ordinary
-scheduler, but for the real-time process of the console that is asked for its status: it scans at rest, as on any gun.
-Every process ends with the block; each loop also ends by itself once this process is gone, whatever became of it.
+scheduler, but for the console that is asked for its status: its controller and its real-time process, at rest, have
+SCHED_FIFO as on any gun. Every process ends with the block; each loop also ends by itself once this process is gone,
+whatever became of it.
 """
 
 import os
