@@ -7,6 +7,7 @@ socket and the kernel; nothing here reaches into one. A child that outlives its 
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import threading
@@ -28,6 +29,9 @@ LINES_MOST: Final = 1_000
 
 INSTRUMENT_PRIORITY: Final = 1
 """SCHED_FIFO priority of what presses and looks: a finger is no process, and no load keeps it waiting."""
+
+_SETPRIV: Final = shutil.which("setpriv")
+_ENDING_WITH_PARENT: Final = () if _SETPRIV is None else (_SETPRIV, "--pdeathsig", "TERM")
 
 CLI: Final = ("-m", "device.service.cli")
 
@@ -102,12 +106,14 @@ def child(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `command` for the block, then end it by SIGTERM, or SIGKILL after `END_S`.
 
+    Where util-linux is installed the kernel also ends it by SIGTERM when this process is killed.
+
     `output`, `errors`: pipe that stream to the block; otherwise it goes to `log`. `inherited`: descriptors that it
     keeps. In a session of its own: Ctrl-C is for this process, which then ends the children in their order.
     """
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            command,
+            [*_ENDING_WITH_PARENT, *command],
             cwd=CHECKOUT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if output else sink,
