@@ -78,7 +78,7 @@ def main() -> int:
     """Measure what the arguments name; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Timings as ratios to measured floors.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (default all): {', '.join(BENCHMARKS)}")
-    parser.add_argument("--quick", action="store_true", help="fewer samples: under a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer samples")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--write", type=Path, metavar="DIR", help="write the whole as one table into DIR, too")
     options = parser.parse_args()

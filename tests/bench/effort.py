@@ -1,6 +1,6 @@
 """How much is measured: the sample counts of a quick and of a full run, each benchmark's in one place.
 
-Owns nothing else. A quick run stays under a minute on an idle Raspberry Pi 4, a full one under four.
+Owns nothing else. On a busy machine of two processors a quick run took two minutes, a full one twelve.
 """
 
 from dataclasses import dataclass
