@@ -59,9 +59,9 @@ sabotage: $(VENV)/.dev  ## plant every bug of the catalogue and see the tests fa
 mutation: $(VENV)/.dev  ## mutate what decides over a dose (hours)
 	$(BIN)/python -m tests.mutation
 
-bench: $(VENV)/.dev  ## timings, as ratios to a floor measured in the same run
-	.ci/system-packages
-	$(BIN)/python -m tests.bench $(BENCH)
+bench: $(VENV)/.dev  ## timings, as ratios to a floor measured in the same run: one table in var/bench
+	.ci/system-packages cyclictest:rt-tests
+	$(BIN)/python -m tests.bench --write var/bench $(BENCH)
 
 deb: $(VENV)/.run  ## build dist/mesogun_*.deb for this release of Debian
 	PIP_PYTHON=$(BIN)/python packaging/build-deb

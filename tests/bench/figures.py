@@ -22,6 +22,12 @@ class Unit(Enum):
 LEAST_FOR_P99: Final = 100
 """With fewer samples the nearest rank of the 99th percentile is the largest sample: not a figure of its own."""
 
+LEAST_FOR_P999: Final = 1_000
+"""As above, for the 99.9th."""
+
+FIGURES: Final = ("p50", "p99", "p99.9", "max")
+"""The columns of every table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -30,6 +36,7 @@ class Spread:
     count: int
     p50: int
     p99: int
+    p999: int
     most: int
 
     @classmethod
@@ -39,13 +46,16 @@ class Spread:
             raise ValueError("no samples: nothing was measured")
         ordered = sorted(samples)
         count = len(ordered)
-        return cls(count, ordered[-(-count // 2) - 1], ordered[-(-count * 99 // 100) - 1], ordered[-1])
+        p50, p99, p999 = (ordered[-(-count * share // 1_000) - 1] for share in (500, 990, 999))
+        return cls(count, p50, p99, p999, ordered[-1])
 
     def parts(self) -> dict[str, int]:
         """Return the figures that `count` supports, by name."""
         parts = {"p50": self.p50}
         if self.count >= LEAST_FOR_P99:
             parts["p99"] = self.p99
+        if self.count >= LEAST_FOR_P999:
+            parts["p99.9"] = self.p999
         if self.count > 1:
             parts["max"] = self.most
         return parts
@@ -76,7 +86,7 @@ class Findings:
     def ratios(self, of: Row, floor: str) -> dict[str, float]:
         """Return each figure of `of` divided by the floor's; a floor of one sample stands for all its figures."""
         against = next(candidate for candidate in self.rows if candidate.name == floor).spread
-        parts = dict.fromkeys(("p50", "p99", "max"), against.p50) if against.count == 1 else against.parts()
+        parts = dict.fromkeys(FIGURES, against.p50) if against.count == 1 else against.parts()
         return {name: value / parts[name] for name, value in of.spread.parts().items() if parts.get(name, 0) > 0}
 
     def as_json(self) -> dict[str, Any]:
@@ -97,21 +107,24 @@ class Findings:
 
     def as_text(self) -> list[str]:
         """Return the findings as lines of a table: under each row, how many times each of its floors it is."""
-        lines = [f"  {'':40}{'n':>8}{'p50':>11}{'p99':>11}{'max':>11}"]
+        width = max(40, *(len(each.name) + 2 for each in self.rows))
+        lines = [f"  {'':{width}}{'n':>8}" + "".join(f"{name:>11}" for name in FIGURES)]
         for each in self.rows:
             parts = {name: written(value, each.unit) for name, value in each.spread.parts().items()}
-            lines.append(f"  {each.name:40}{each.spread.count:>8}" + _cells(parts))
+            lines.append(f"  {each.name:{width}}{each.spread.count:>8}" + _cells(parts))
             for floor in each.floors:
-                ratios = {
-                    name: f"x {ratio:.3g}" if ratio < 1000 else f"x {ratio:.0f}"
-                    for name, ratio in self.ratios(each, floor).items()
-                }
-                lines.append(f"    {'of ' + floor:46}" + _cells(ratios))
+                ratios = {name: times(ratio) for name, ratio in self.ratios(each, floor).items()}
+                lines.append(f"    {'of ' + floor:{width + 6}}" + _cells(ratios))
         return [*lines, *(f"  {note}" for note in self.notes)]
 
 
 def _cells(parts: dict[str, str]) -> str:
-    return "".join(f"{parts.get(name, '-'):>11}" for name in ("p50", "p99", "max"))
+    return "".join(f"{parts.get(name, '-'):>11}" for name in FIGURES)
+
+
+def times(ratio: float) -> str:
+    """Return `ratio` as people read it."""
+    return f"x {ratio:.3g}" if ratio < 1000 else f"x {ratio:.0f}"
 
 
 def written(value: int, unit: Unit) -> str:

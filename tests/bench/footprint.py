@@ -9,15 +9,16 @@ that it has mapped.
 import subprocess
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from device.service.broker import BrokerUnavailableError, start_broker
+from device.service.broker import BrokerUnavailableError
 from device.settings import Configuration
 from tests.bench.effort import Effort
 from tests.bench.figures import Findings, Row, Unit, row
-from tests.bench.gun import Gun, running_gun
+from tests.bench.gun import Gun, running_gateway, running_gun
 from tests.bench.processes import (
     CLI,
     START_S,
@@ -39,6 +40,7 @@ CONTROLLER: Final = "controller"
 REALTIME: Final = "real-time process"
 GATEWAY: Final = "gateway"
 PUMP: Final = "simulated pump"
+TOGETHER: Final = "PSS of the three together"
 
 REST: Final = "import sys; print('at rest', flush=True); sys.stdin.read()"
 """Appended to a program so that it stays while its memory is read."""
@@ -53,6 +55,7 @@ class _Samples:
         self.start_ns: defaultdict[str, list[int]] = defaultdict(list)
         self.resident: defaultdict[str, list[int]] = defaultdict(list)
         self.proportional: defaultdict[str, list[int]] = defaultdict(list)
+        self.together: list[int] = []
 
     def started(self, name: str, start_ns: int) -> None:
         """Note a start time."""
@@ -64,12 +67,17 @@ class _Samples:
         self.resident[name].append(memory.resident)
         self.proportional[name].append(memory.proportional)
 
+    def weigh_together(self, pids: Sequence[int]) -> None:
+        """Note the sum of running processes' shares."""
+        self.together.append(sum(memory_of(pid).proportional for pid in pids))
+
     def rows(self) -> tuple[Row, ...]:
         """Return all rows, starts first."""
         starts = [_row(f"start of {name}", of_ns, name, "start of") for name, of_ns in self.start_ns.items()]
         resident = [_row(f"RSS of {name}", of, name, "RSS of", Unit.BYTES) for name, of in self.resident.items()]
         shared = [_row(f"PSS of {name}", of, name, "PSS of", Unit.BYTES) for name, of in self.proportional.items()]
-        return (*starts, *resident, *shared)
+        together = [row(TOGETHER, self.together, unit=Unit.BYTES)] if self.together else []
+        return (*starts, *resident, *shared, *together)
 
 
 def _row(title: str, samples: list[int], name: str, figure: str, unit: Unit = Unit.NANOSECONDS) -> Row:
@@ -107,20 +115,14 @@ def _measure_gun(samples: _Samples, gun: Gun, configuration: Configuration, dire
     _weigh_program(samples, STATUS, STATUS_PROGRAM, *status, directory=directory)
     samples.weigh(CONTROLLER, gun.pid)
     samples.weigh(PUMP, gun.pump.pid)
-    (directory / "broker").mkdir()
     try:
-        broker = start_broker(directory / "broker")
+        with running_gateway(directory, configuration) as gateway:
+            samples.started(f"{GATEWAY}: connected", gateway.connected_ns)
+            samples.weigh(GATEWAY, gateway.pid)
+            samples.weigh_together((gun.pid, gun.realtime_pid, gateway.pid))
+            return [f"{GATEWAY}: broker {gateway.broker}"]
     except BrokerUnavailableError as error:
         return [f"{GATEWAY}: not measured ({error})"]
-    command = [*python(*CLI), "gateway", f"--config={configuration.directory}", f"--state={directory}"]
-    command.append(f"--broker={broker.host}:{broker.port}")
-    with broker:
-        began_ns = time.monotonic_ns()
-        with child(command, log=directory / "gateway.log", errors=True) as gateway:
-            wait_for_line(gateway.stderr, ": connected")
-            samples.started(f"{GATEWAY}: connected", time.monotonic_ns() - began_ns)
-            samples.weigh(GATEWAY, gateway.pid)
-    return [f"{GATEWAY}: broker {broker.kind}"]
 
 
 def _time_to_exit(*arguments: str) -> int:

@@ -1,6 +1,7 @@
 """A whole simulated console in a directory: pump, controller and real-time process, as `mesogun run --sim` has them.
 
-Owns their start, the way to a session that may be armed, and their end, the controller first.
+And the gateway beside them, with a broker of its own. Owns their start, the way to a session that may be armed, and
+their end, the controller first.
 """
 
 import time
@@ -10,11 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from device.service.broker import start_broker
 from device.service.control_client import ControllerAbsent, ask
 from device.service.sim_console import SimPaths, create_world, sim_paths, start_pump
 from device.settings import Configuration
 from drivers.sim.world import World
-from tests.bench.processes import CLI, MeasurementBroken, child, end, last_line, python, until
+from tests.bench.processes import (
+    CLI,
+    MeasurementBroken,
+    child,
+    children_of,
+    end,
+    last_line,
+    python,
+    until,
+    wait_for_line,
+)
 from tests.bench.shipped import PROFILE, SERUM, SYRINGE, shipped_configuration
 
 LINGER_S: Final = 30
@@ -42,6 +54,14 @@ class Gun:
     pid: int
     answered_ns: int
     ready_ns: int
+
+    @property
+    def realtime_pid(self) -> int:
+        """The controller's real-time process. Raises MeasurementBroken when there is not just one child."""
+        pids = children_of(self.pid)
+        if len(pids) != 1:
+            raise MeasurementBroken(f"the controller has {len(pids)} children, expected its real-time process")
+        return pids[0]
 
     def command(self, name: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
         """Give a command. Raises CommandRefused, ControllerAbsent."""
@@ -99,3 +119,28 @@ def running_gun(directory: Path, configuration: Configuration) -> Iterator[Gun]:
 
             until(is_up, "the controller's self-test")
             yield Gun(pump, socket, controller.pid, answered_ns=states[0][1], ready_ns=states[-1][1])
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A running gateway. `connected_ns`: from its start to its broker's answer; `broker`: the broker's kind."""
+
+    pid: int
+    connected_ns: int
+    broker: str
+
+
+@contextmanager
+def running_gateway(directory: Path, configuration: Configuration) -> Iterator[Gateway]:
+    """Run a broker and a gateway on the state in `directory` for the block.
+
+    Raises BrokerUnavailableError where there is no broker, MeasurementBroken when the gateway does not connect.
+    """
+    (directory / "broker").mkdir()
+    with start_broker(directory / "broker") as broker:
+        command = [*python(*CLI), "gateway", f"--config={configuration.directory}", f"--state={directory}"]
+        command.append(f"--broker={broker.host}:{broker.port}")
+        began_ns = time.monotonic_ns()
+        with child(command, log=directory / "gateway.log", errors=True) as gateway:
+            wait_for_line(gateway.stderr, ": connected")
+            yield Gateway(gateway.pid, time.monotonic_ns() - began_ns, broker.kind)

@@ -7,16 +7,18 @@ socket and the kernel; nothing here reaches into one. A child that outlives its 
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+from device.core.units import NS_PER_S
 from tests.bench.shipped import CHECKOUT
 
 START_S: Final = 30.0
@@ -24,6 +26,12 @@ END_S: Final = 5.0
 LOOK_S: Final = 0.001
 LINES_MOST: Final = 1_000
 """Most lines of a child's log that are read for the one that is waited for."""
+
+INSTRUMENT_PRIORITY: Final = 1
+"""SCHED_FIFO priority of what presses and looks: a finger is no process, and no load keeps it waiting."""
+
+_SETPRIV: Final = shutil.which("setpriv")
+_ENDING_WITH_PARENT: Final = () if _SETPRIV is None else (_SETPRIV, "--pdeathsig", "TERM")
 
 CLI: Final = ("-m", "device.service.cli")
 
@@ -73,6 +81,21 @@ def last_line(text: bytes) -> str:
 
 
 @contextmanager
+def as_instrument() -> Iterator[None]:
+    """Give this process, for the block, a place above the load and below what it measures, where that is granted.
+
+    Start no child in the block: it would have that place too.
+    """
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(INSTRUMENT_PRIORITY))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
+
+
+@contextmanager
 def child(
     command: Sequence[str],
     *,
@@ -83,12 +106,14 @@ def child(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `command` for the block, then end it by SIGTERM, or SIGKILL after `END_S`.
 
+    Where util-linux is installed the kernel also ends it by SIGTERM when this process is killed.
+
     `output`, `errors`: pipe that stream to the block; otherwise it goes to `log`. `inherited`: descriptors that it
     keeps. In a session of its own: Ctrl-C is for this process, which then ends the children in their order.
     """
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            command,
+            [*_ENDING_WITH_PARENT, *command],
             cwd=CHECKOUT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if output else sink,
@@ -140,3 +165,29 @@ def memory_of(pid: int) -> Memory:
         raise MeasurementBroken(f"memory of process {pid}: {error.strerror}") from error
     sizes = {key: int(rest.split()[0]) * 1024 for key, _, rest in (line.partition(":") for line in lines[1:])}
     return Memory(resident=sizes["Rss"], proportional=sizes["Pss"])
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that process `pid` has started and that live. Raises MeasurementBroken where unknown."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError as error:
+        raise MeasurementBroken(f"children of process {pid}: {error.strerror}") from error
+
+
+def cpu_ns_of(pid: int) -> int:
+    """Return the processor time that process `pid` has used, its threads with it, to a clock tick (10 ms).
+
+    Raises MeasurementBroken where the kernel does not say.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError as error:
+        raise MeasurementBroken(f"processor time of process {pid}: {error.strerror}") from error
+    return cpu_ticks(text) * (NS_PER_S // os.sysconf("SC_CLK_TCK"))
+
+
+def cpu_ticks(stat: str) -> int:
+    """Return user and system time in clock ticks from a line of /proc/PID/stat; the name in it may be anything."""
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

@@ -8,7 +8,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from drivers.sim.world import World
 from tests.bench.processes import MeasurementBroken, child, last_line, python, until
 from tests.bench.shipped import scan_spec
 
+SHIPPED: Final = ("-m", "device.realtime")
 REPORT_S: Final = 10.0
 REPORTS_MOST: Final = 100
 PERMIT_NS: Final = 3600 * NS_PER_S
@@ -60,8 +61,13 @@ class RealtimeProcess:
 
 
 @contextmanager
-def realtime_process(directory: Path, configuration: Configuration) -> Iterator[RealtimeProcess]:
-    """Run a real-time process for the block; it ends by the link's end, as in service. Raises MeasurementBroken."""
+def realtime_process(
+    directory: Path, configuration: Configuration, *, program: Sequence[str] = SHIPPED
+) -> Iterator[RealtimeProcess]:
+    """Run a real-time process for the block; it ends by the link's end, as in service. Raises MeasurementBroken.
+
+    `program`: what this interpreter runs with the process's arguments.
+    """
     log = directory / "realtime.log"
     with ExitStack() as stack:
         world = create_world(sim_paths(directory), configuration)
@@ -72,7 +78,7 @@ def realtime_process(directory: Path, configuration: Configuration) -> Iterator[
         stack.callback(os.close, descriptor)
         page = HeartbeatPage(descriptor)
         stack.callback(page.close)
-        command = python("-m", "device.realtime", f"--link={theirs.fileno()}", f"--page={descriptor}")
+        command = python(*program, f"--link={theirs.fileno()}", f"--page={descriptor}")
         command += [f"--pins=sim:{sim_paths(directory).world}", f"--lock={directory / 'realtime.lock'}"]
         started_ns = time.monotonic_ns()
         process = stack.enter_context(child(command, log=log, inherited=(theirs.fileno(), descriptor)))

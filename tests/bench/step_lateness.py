@@ -10,7 +10,7 @@ import subprocess
 from typing import Final
 
 from tests.bench.effort import Effort
-from tests.bench.figures import Findings, Row, row
+from tests.bench.figures import Findings, row
 from tests.bench.processes import MeasurementBroken, answer_of, last_line
 from tests.bench.shipped import profile_of, shipped_configuration
 
@@ -38,16 +38,19 @@ def step_lateness(effort: Effort) -> Findings:
     ]
     notes = [f"not granted: {refused}" for refused in answer["refused"]]
     period_us = configuration.device.timing.armed_scan_ns // 1000
-    reference = _cyclictest(effort.cyclictest_s, period_us=period_us)
-    if isinstance(reference, Row):
-        rows = [row("scan loop", samples["scan"], "bare loop", "cyclictest"), rows[1], reference]
+    slept_ns = cyclictest_ns(effort.cyclictest_s, period_us=period_us)
+    if isinstance(slept_ns, str):
+        notes.append(slept_ns)
     else:
-        notes.append(reference)
+        rows = [row("scan loop", samples["scan"], "bare loop", "cyclictest"), rows[1], row("cyclictest", slept_ns)]
     return Findings(tuple(rows), tuple(notes))
 
 
-def _cyclictest(seconds: int, *, period_us: int) -> Row | str:
-    """Return what cyclictest measured, in whole microseconds, or why it did not. Raises MeasurementBroken."""
+def cyclictest_ns(seconds: int, *, period_us: int) -> list[int] | str:
+    """Return every lateness that cyclictest measured, to the microsecond; or why it did not.
+
+    Raises MeasurementBroken when it does not end.
+    """
     program = shutil.which("cyclictest")
     if program is None:
         return "cyclictest: not installed (Debian: rt-tests)"
@@ -56,12 +59,16 @@ def _cyclictest(seconds: int, *, period_us: int) -> Row | str:
         done = subprocess.run(command, capture_output=True, timeout=seconds + START_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise MeasurementBroken(f"cyclictest: not done within {error.timeout:g} s") from error
-    text = done.stdout.decode(errors="replace")
+    late_ns = histogram_ns(done.stdout.decode(errors="replace"))
+    if done.returncode != 0 or not late_ns:
+        return f"cyclictest: did not run here ({last_line(done.stderr or done.stdout)})"
+    return late_ns
+
+
+def histogram_ns(text: str) -> list[int]:
+    """Return the samples of cyclictest's histogram; what overflowed it is taken for the worst of it."""
     late_ns = [int(late_us) * 1000 for late_us, count in _BUCKET.findall(text) for _ in range(int(count))]
     overflows, most = _OVERFLOWS.search(text), _MOST.search(text)
     if overflows is not None and most is not None:
-        # What the histogram does not hold is taken for the worst of it.
         late_ns += [int(most[1]) * 1000] * int(overflows[1])
-    if done.returncode != 0 or not late_ns:
-        return f"cyclictest: did not run here ({last_line(done.stderr or done.stdout)})"
-    return row("cyclictest", late_ns)
+    return late_ns

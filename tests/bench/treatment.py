@@ -55,8 +55,8 @@ def full_turn(configuration: Configuration) -> Turn:
     console = _after(
         Console(spec=configuration.device, ledger=Ledger()),
         Started(),
-        Ready(homed=True),
         PumpProbed(None),
+        Ready(homed=True),
         HomeRequested(REQUEST, plunger=True, patient_detached=True),
         Homed(0),
         PlungerAtTop(Increments(0)),
@@ -64,7 +64,9 @@ def full_turn(configuration: Configuration) -> Turn:
         _session(configuration),
     )
     console, effects = step(console, ArmRequested(REQUEST))
-    target = next(effect.target for effect in effects if isinstance(effect, Refill))
+    target = next((effect.target for effect in effects if isinstance(effect, Refill)), None)
+    if target is None:
+        raise MeasurementBroken(f"the machine does not refill: state {console.state.name.lower()}")
     console = _after(console, RefillDone(target))
     magazine = console.magazine
     if magazine is None:

@@ -12,6 +12,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from device.core.magazine import StrokeProgram
 from device.core.profile import Mode, TriggerStyle
 from device.core.realtime_messages import Load, Loaded, MagazineEnded, ShotReport
 from device.core.units import Nanoseconds
@@ -55,7 +56,7 @@ def trigger_latency(effort: Effort) -> Findings:
         TemporaryDirectory(prefix="mesogun-bench-") as directory,
         realtime_process(Path(directory), configuration) as realtime,
     ):
-        presses, missed = _presses(realtime, configuration, wanted=effort.presses)
+        presses, missed = presses_of(realtime, configuration, wanted=effort.presses)
     true_ns = [press.step_ns - press.before_ns for press in presses]
     reported_ns = [press.reported_ns for press in presses]
     below = sum(press.reported_ns < press.step_ns - press.after_ns for press in presses)
@@ -70,9 +71,19 @@ def trigger_latency(effort: Effort) -> Findings:
     return Findings(rows, tuple(notes))
 
 
-def _presses(realtime: RealtimeProcess, configuration: Configuration, *, wanted: int) -> tuple[list[Press], int]:
-    """Return `wanted` presses whose first step's time is known, and how many more there were."""
-    random = Random(SEED)
+def presses_of(
+    realtime: RealtimeProcess,
+    configuration: Configuration,
+    *,
+    wanted: int,
+    stroke: StrokeProgram | None = None,
+    seed: int = SEED,
+) -> tuple[list[Press], int]:
+    """Return `wanted` presses whose first step's time is known, and how many more there were.
+
+    `stroke`: another than the profile's. Raises MeasurementBroken.
+    """
+    random = Random(seed)
     timing = configuration.device.timing
     realtime.world.set_on_skin(True, time.monotonic_ns())
     presses: list[Press] = []
@@ -81,7 +92,8 @@ def _presses(realtime: RealtimeProcess, configuration: Configuration, *, wanted:
             configuration, magazine_id=attempt, shots=1, mode=Mode.SINGLE, trigger=TriggerStyle.PRESS
         )
         # Without an interval the next press may follow as soon as the switches allow.
-        realtime.order(Load(replace(magazine, interval_ns=Nanoseconds(0))))
+        changed = replace(magazine, interval_ns=Nanoseconds(0), stroke=stroke or magazine.stroke)
+        realtime.order(Load(changed))
         realtime.report(Loaded)
         phase_ns = random.randrange(timing.armed_scan_ns)
         press = _press(realtime, at_ns=time.monotonic_ns() + SETTLE_NS + phase_ns, spin_ns=timing.spin_ns)
@@ -90,7 +102,7 @@ def _presses(realtime: RealtimeProcess, configuration: Configuration, *, wanted:
         if len(presses) == wanted:
             return presses, attempt - wanted
         # The release counts after the lock-out of the press, the next press after that of the release.
-        _set_trigger(realtime.world, pressed=False)
+        set_trigger(realtime.world, pressed=False)
         sleep_until(time.monotonic_ns() + 2 * timing.lockout_ns, spin_ns=0)
     raise MeasurementBroken(f"of {ATTEMPTS_PER_PRESS * wanted} presses only {len(presses)} were seen in time")
 
@@ -100,14 +112,14 @@ def _press(realtime: RealtimeProcess, *, at_ns: int, spin_ns: int) -> Press | No
     world, step = realtime.world, realtime.world.lines.step
     edges = world.edges(step)
     sleep_until(at_ns, spin_ns=spin_ns)
-    before_ns, after_ns = _set_trigger(world, pressed=True)
-    step_ns = _first_step(world, edges=edges)
+    before_ns, after_ns = set_trigger(world, pressed=True)
+    step_ns = first_step(world, edges=edges)
     report = realtime.report(ShotReport)
     realtime.report(MagazineEnded)
     return None if step_ns is None else Press(before_ns, after_ns, step_ns, report.press_to_step_ns)
 
 
-def _first_step(world: World, *, edges: int) -> int | None:
+def first_step(world: World, *, edges: int) -> int | None:
     """Return when the needle made its first step, watching without a pause; None when that cannot be told any more.
 
     Seen too late, the needle's stamp is a later step's: then the direction line's edge is taken, which comes a few
@@ -125,7 +137,7 @@ def _first_step(world: World, *, edges: int) -> int | None:
     return direction_ns if world.level(direction) else None
 
 
-def _set_trigger(world: World, *, pressed: bool) -> tuple[int, int]:
+def set_trigger(world: World, *, pressed: bool) -> tuple[int, int]:
     """Move both channels, A first; return the clock just before and just after B moved."""
     lines = world.lines
     world.set_switch(lines.trigger_a, closed=pressed, now_ns=time.monotonic_ns())
