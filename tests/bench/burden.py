@@ -16,7 +16,7 @@ from typing import Final
 from device.controller.app import wall_clock_ms
 from device.controller.journal import APPEND_RECORDS_MAX, Journal
 from device.gateway.outbox_cursor import CURSOR_NAME, CursorFile
-from device.journal_reader import JOURNAL_NAME
+from device.journal_file import JOURNAL_NAME
 from device.service.broker import BrokerUnavailableError, start_broker
 from device.settings import Configuration
 from tests.bench.gun import running_gun
