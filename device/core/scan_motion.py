@@ -201,6 +201,8 @@ def rest(state: ScanState, *, timing: Timing, now_ns: int, reports: list[Report]
     if state.motion is not None:
         wake_ns = now_ns
     else:
-        wake_ns = now_ns + (timing.armed_scan_ns if state.mode is ScanMode.READY else timing.idle_scan_ns)
+        # By the clock, not by this scan: what one wakes too late is not added to the way to the next.
+        period_ns = timing.armed_scan_ns if state.mode is ScanMode.READY else timing.idle_scan_ns
+        wake_ns = now_ns + period_ns - now_ns % period_ns
     enable = state.motion is not None or (state.homed and state.mode in (ScanMode.IDLE, ScanMode.READY))
     return Scan(state, _AT_REST[enable], tuple(reports), wake_ns)

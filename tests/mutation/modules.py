@@ -31,6 +31,11 @@ _MACHINE: Final = (
     "tests/unit/test_machine_treatment.py",
     "tests/unit/test_machine_steps.py",
 )
+_CLINIC: Final = (
+    "tests/unit/test_patient_day.py",
+    "tests/unit/test_calibration.py",
+    "tests/unit/test_console_wiring.py",
+)
 _PUMP: Final = (
     "tests/unit/test_cavro_program.py",
     "tests/contract/test_pump_port.py",
@@ -41,14 +46,14 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "device/core/settlement.py": ("tests/unit/test_settlement.py", "tests/unit/test_debts_and_tolerances.py"),
     "drivers/pump/cavro_session.py": ("tests/unit/test_cavro_session.py",),
     "device/core/switches.py": ("tests/unit/test_switches.py", "tests/unit/test_switch_channels.py"),
-    "device/core/ledger.py": ("tests/unit/test_ledger.py", *_MACHINE),
+    "device/core/ledger.py": ("tests/unit/test_ledger.py", *_CLINIC, *_MACHINE),
     "device/core/limits.py": (
         "tests/unit/test_limits.py",
         "tests/unit/test_ingredient_limits.py",
         "tests/unit/test_patient_day.py",
     ),
-    "device/core/patient_day.py": ("tests/unit/test_patient_day.py", "tests/unit/test_console_wiring.py"),
-    "device/core/calibration.py": ("tests/unit/test_calibration.py",),
+    "device/core/patient_day.py": _CLINIC,
+    "device/core/calibration.py": _CLINIC,
     "device/core/journal_chain.py": ("tests/unit/test_journal_chain.py", "tests/unit/test_chain_edges.py"),
     "device/core/shot_plan.py": (
         "tests/unit/test_shot_plan.py",

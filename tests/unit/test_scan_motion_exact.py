@@ -93,6 +93,13 @@ def test_the_scan_is_quick_while_a_trigger_may_be_pressed_and_holds_the_motor() 
     assert (result.outputs.enable, result.wake_ns) == (True, before_ns + TIMING.armed_scan_ns)
 
 
+def test_a_scan_that_came_late_does_not_make_the_next_one_late() -> None:
+    armed = loaded_gun()
+    due_ns = armed.now_ns
+    armed.now_ns += TIMING.armed_scan_ns // 5
+    assert armed.scan().wake_ns == due_ns + TIMING.armed_scan_ns
+
+
 def test_every_step_says_when_it_was_due() -> None:
     gun = loaded_gun()
     gun.press()
