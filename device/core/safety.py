@@ -43,12 +43,12 @@ SHUTTING_DOWN = "the gun is shutting down"
 
 
 def uncertain(magazine_id: int, event: PositionRead) -> tuple[Fault, str]:
-    """Return the fault and the words for a settlement that is not certain."""
+    """Return the fault and the words for what is not certain: the position is lost, or fits no course, or several."""
     if event.position is None:
         return Fault.DOSE_UNCERTAIN, f"magazine {magazine_id}: the plunger's position is lost; the most is booked"
     return (
         Fault.PUMP_POSITION_MISMATCH,
-        f"magazine {magazine_id}: the plunger stands at {event.position}, which no course of it explains",
+        f"magazine {magazine_id}: the plunger stands at {event.position}, from which it cannot be told what was given",
     )
 
 

@@ -268,7 +268,28 @@ def test_a_lost_position_books_the_most_and_latches() -> None:
 def test_an_unexplained_position_is_named_in_the_fault() -> None:
     _, effects = step(SETTLING, PositionRead(Increments(FILLED - 700)))
     raised = records_in(effects)[-1]
-    assert raised.detail == "magazine 1: the plunger stands at 23278, which no course of it explains"
+    assert raised.detail == "magazine 1: the plunger stands at 23278, from which it cannot be told what was given"
+
+
+def test_a_position_that_several_courses_explain_is_not_called_unexplained() -> None:
+    intent = SETTLING.ledger.open_intent
+    assert intent is not None
+    top = intent.start
+    # Drawn back after the whole dose, or stopped after its first two phases: the same place.
+    course = replace(
+        intent,
+        phases=["entry", "dwell", "exit", "suck_back"],
+        targets=[top - 36, top - 84, top - 120, top - 84],
+        moves_per_shot=4,
+        doses_nl=[5000],
+        carries=[0],
+    )
+    console = replace(SETTLING, seen=None, ledger=replace(SETTLING.ledger, open_intent=course))
+    _, effects = step(console, PositionRead(Increments(top - 84)))
+    *_, closing, raised = records_in(effects)
+    assert isinstance(closing, MagazineSettled)
+    assert (closing.given, closing.certain) == (120, False)
+    assert raised.detail == f"magazine 1: the plunger stands at {top - 84}, from which it cannot be told what was given"
 
 
 def test_a_prime_is_booked_and_answered_and_leaves_the_gun_disarmed() -> None:

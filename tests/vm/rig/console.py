@@ -8,6 +8,7 @@ order, sandboxes and what a crash leaves are true here, speed is not.
 import json
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -92,17 +93,9 @@ class VirtualConsole:
             self.lines = self.world.lines
             self.operator = SimulatedOperator(self.world, seed=1)
             self.machine = stack.enter_context(Machine(parts, directory / "vm"))
-            pump = subprocess.Popen(
-                [
-                    *("setpriv", "--pdeathsig=KILL", sys.executable, "-m", "drivers.sim.pump_process"),
-                    *(f"--baud={BAUD}", f"--serial-socket={self.machine.serial_socket}", f"--world={paths.world}"),
-                ],
-                cwd=CHECKOUT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-            stack.callback(pump.wait)
-            stack.callback(pump.kill)
+            self._world_path = paths.world
+            self._pump = self._started_pump(self.machine.serial_socket)
+            stack.callback(self._switch_pump_off)
             self.wires = Wires(self.machine.connect("wires"), self.world)
             stack.callback(self.wires.close)
             self._stack = stack.pop_all()
@@ -110,6 +103,30 @@ class VirtualConsole:
     def close(self) -> None:
         """Cut the power and put everything away."""
         self._stack.close()
+
+    # The pump ---------------------------------------------------------------------------------------------------
+
+    def switch_pump_off_and_on(self, port: Path) -> None:
+        """Give the pump at `port` a new start, as after a loss of power: it has forgotten what it was doing."""
+        self._switch_pump_off()
+        self._pump = self._started_pump(port)
+
+    def _started_pump(self, port: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [
+                *("setpriv", "--pdeathsig=KILL", sys.executable, "-m", "drivers.sim.pump_process"),
+                *(f"--baud={BAUD}", f"--serial-socket={port}", f"--world={self._world_path}"),
+            ],
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def _switch_pump_off(self) -> None:
+        self._pump.kill()
+        self._pump.wait()
+        # A pump without power drives no output.
+        self.world.set_phase(False, time.monotonic_ns())
 
     def boot(self) -> float:
         """Wait until the guest has started; return how many seconds it took since it was switched on."""
@@ -175,7 +192,7 @@ class VirtualConsole:
         """The controller's status."""
         return self.ask("status")
 
-    def make_ready(self, *, points: int) -> None:
+    def make_ready(self, *, points: int, patient: str = "") -> None:
         """Bring the console, whatever it was doing, to a session of `points` points with both axes home and primed."""
         self.let_go()
         self.until_state("disarmed", "session", "armed", "fault")
@@ -191,7 +208,7 @@ class VirtualConsole:
         self.until_state("disarmed")
         self.ask("calibrate", syringe="1ml", measured_nl=STROKE_NL, method="simulated")
         regions = [{"name": "front", "points": points}]
-        self.ask("session_start", profile=PROFILE, serum="saline", syringe="1ml", regions=regions)
+        self.ask("session_start", profile=PROFILE, serum="saline", syringe="1ml", regions=regions, patient=patient)
         self.ask("prime", volume_nl=PRIME_NL)
         self.until_state("session")
 

@@ -1,0 +1,70 @@
+"""What was given and what was booked, held against each other: invariants I2 and I3 on the virtual console.
+
+Owns the comparison of the world's fluid with the journal's records since a session began. Asks the guest only to read.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+from device.core.records import MagazineIntent, MagazineSettled, SessionStarted
+from device.core.settlement import POSITION_TOLERANCE
+from tests.vm.rig.console import VirtualConsole
+
+
+@dataclass
+class Books:
+    """The session that is open, and what the world had received before it."""
+
+    console: VirtualConsole
+    session_id: str
+    tissue: int
+    air: int
+
+    @classmethod
+    def opened(cls, console: VirtualConsole) -> Self:
+        """Begin to count; the session is open and nothing of it is given yet but the prime."""
+        session = console.records(SessionStarted)[-1].session_id
+        return cls(console, session, console.world.given_in_tissue, console.world.given_in_air)
+
+    def given(self) -> int:
+        """Return the increments that left the needle, in tissue and in air."""
+        world = self.console.world
+        return world.given_in_tissue - self.tissue + self.spilled()
+
+    def spilled(self) -> int:
+        """Return the increments that left the needle outside the skin."""
+        return self.console.world.given_in_air - self.air
+
+    def settled(self) -> list[MagazineSettled]:
+        """Return the outcomes of the session's magazines, primes apart."""
+        found = self.console.records(MagazineSettled)
+        return [record for record in found if (record.session_id, record.purpose) == (self.session_id, "inject")]
+
+    def largest_phase(self) -> int:
+        """Return the most increments that one move of the session's magazines may give."""
+        largest = 0
+        for intent in self.console.records(MagazineIntent):
+            if (intent.session_id, intent.purpose) == (self.session_id, "inject"):
+                places = [intent.start, *intent.targets]
+                largest = max(largest, *(before - after for before, after in zip(places, intent.targets, strict=False)))
+        return largest
+
+    def check(self, *, certain: bool = True, phases: int = 1) -> None:
+        """Check the balance, and that the journal is whole."""
+        self.check_balance(certain=certain, phases=phases)
+        self.console.verify()
+
+    def check_balance(self, *, certain: bool = True, phases: int = 1) -> None:
+        """Check I2: booked at least what was given, and the same where all is certain, else at most `phases` more; and
+        I3: nothing in the air.
+
+        `certain`: whether the last outcome must be.
+        """
+        self.console.until_settled()
+        settled = self.settled()
+        booked, given = sum(record.given for record in settled), self.given()
+        assert not certain or settled[-1].certain
+        sure = all(record.certain for record in settled)
+        most = POSITION_TOLERANCE if sure else phases * self.largest_phase()
+        assert 0 <= booked - given <= most, f"booked {booked}, given {given} increments; certain: {sure}"
+        assert self.spilled() == 0, f"{self.spilled()} increments in the air"
