@@ -127,7 +127,8 @@ def test_the_latest_measurement_of_a_syringe_holds_and_the_memory_is_bounded() -
     for number in range(KEPT_MOST + 1):
         found = kept(found, Calibration(f"y-{number}", SYRINGE.stroke_nl, 0, 10))
     assert len(found) == KEPT_MOST
-    assert calibration_refusals(found, syringe="1ml", syringe_sha256="y-0", now_ms=0) != ()
+    refused = calibration_refusals(found, syringe="1ml", syringe_sha256="y-0", now_ms=0)
+    assert [reason.code for reason in refused] == ["calibration"]
     again = kept(found, Calibration("y-1", SYRINGE.stroke_nl, 5, 20))
     assert len(again) == KEPT_MOST
     assert calibration_refusals(again, syringe="1ml", syringe_sha256="y-1", now_ms=15) == ()

@@ -185,6 +185,26 @@ def test_an_allowed_shot_keeps_every_total(booked_nl: int, shots: int, dose_nl: 
         assert (booked_nl + dose_nl) * 10_000 <= most_ug * 1_000_000
 
 
+@pytest.mark.parametrize(("before_nl", "codes"), [(11_980_000, []), (11_980_001, ["patient_day"])])
+def test_a_day_may_reach_its_volume_and_not_pass_it(before_nl: int, codes: list[str]) -> None:
+    assert shot_codes(before=Before(Nanolitres(before_nl), ())) == codes
+
+
+def test_what_was_given_before_is_told_only_where_there_was_something() -> None:
+    (reason,) = shot_refusals(
+        profile=PROFILE,
+        limits=LIMITS,
+        serum=make_serum(make_ingredient(ug_per_ml=10_000, most_ug=100)),
+        weight_g=None,
+        booked_nl=Nanolitres(0),
+        booked_shots=0,
+        total_nl=Nanolitres(20_000),
+        planned_shots=0,
+        before=NOTHING_BEFORE,
+    )
+    assert reason.message == "lidocaine would reach 0.2 mg of at most 0.1 mg"
+
+
 def test_volumes_are_told_in_microlitres_without_idle_zeros() -> None:
     volumes = (20_000, 20_500, 42, 0, 1, 10_010)
     assert [ul(volume) for volume in volumes] == ["20 uL", "20.5 uL", "0.042 uL", "0 uL", "0.001 uL", "10.01 uL"]

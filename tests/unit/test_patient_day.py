@@ -99,6 +99,7 @@ def test_the_memory_is_bounded_and_keeps_the_latest() -> None:
         sessions = remembered(sessions, past("anna", number + 1))
     assert (len(sessions), sessions[0].ended_ms) == (SESSIONS_KEPT_MOST, 3)
     assert remembered(sessions, past("anna", NOON_MS, volume_nl=0)) == sessions
+    assert remembered((), past("anna", NOON_MS, volume_nl=1)) == (past("anna", NOON_MS, volume_nl=1),)
 
 
 # --- through the machine -----------------------------------------------------------------------------------------
