@@ -32,6 +32,7 @@ _MASKED: Final = (
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
+    "mosquitto.service",
     "getty@tty1.service",
     "getty-static.service",
     "serial-getty@ttyS0.service",
