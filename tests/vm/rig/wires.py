@@ -13,6 +13,7 @@ from typing import Final
 
 from drivers.sim.world import World
 from drivers.sim.world_table import CONSOLE
+from tests.vm.rig.machine import hurry
 
 LOOK_S: Final = 0.001
 """How often the world's lines are looked at: the world is shared memory and calls nobody."""
@@ -66,6 +67,7 @@ class Wires:
         self._connection.close()
 
     def _run(self) -> None:
+        hurry()
         try:
             while not self._stopped.is_set():
                 readable, _, _ = select.select([self._connection], [], [], LOOK_S)
