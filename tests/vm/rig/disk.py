@@ -37,7 +37,7 @@ class Disk:
         self._image.touch()
         os.truncate(self._image, SIZE_MB * 1024 * 1024)
         # No blocks kept for root: the disk is full for everybody at once.
-        run(["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", self._image])
+        run(["mkfs.ext4", "-q", "-b", "4096", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", self._image])
 
     def switch_on(self) -> None:
         """Serve the image with an empty cache. Raises RigError where the server does not come."""
