@@ -6,6 +6,7 @@ SEEDS ?= 2000
 SHOTS ?= 60
 MOMENTS ?= 2
 SEED ?= 1
+CUTS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
 .PHONY: help demo test check unit vm vm-test soak sabotage mutation bench schema golden diagram dose-truth deb package-test install uninstall lock clean
@@ -49,7 +50,7 @@ vm: $(VENV)/.dev  ## the same virtual console, to try by hand (as root)
 
 vm-test: $(VENV)/.dev  ## a real-time kernel, real lines, real systemd, in an emulated machine: make vm-test SHOTS=5 (as root)
 	.ci/vm-packages
-	MESOGUN_VM_SHOTS=$(SHOTS) MESOGUN_VM_MOMENTS=$(MOMENTS) MESOGUN_VM_SEED=$(SEED) $(BIN)/python -m pytest tests/vm $(VM)
+	MESOGUN_VM_SHOTS=$(SHOTS) MESOGUN_VM_MOMENTS=$(MOMENTS) MESOGUN_VM_CUTS=$(CUTS) MESOGUN_VM_SEED=$(SEED) $(BIN)/python -m pytest tests/vm $(VM)
 
 soak: $(VENV)/.dev  ## the simulation's large sizes: make soak SEEDS=20000
 	$(BIN)/python -m tests.simulation.soak --seeds $(SEEDS) $(SOAK)

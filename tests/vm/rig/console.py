@@ -21,6 +21,7 @@ from device.settings import load_configuration
 from drivers.sim.operator import SimulatedOperator
 from tests.support.settings import Draft
 from tests.vm.rig.build import Parts
+from tests.vm.rig.disk import Disk
 from tests.vm.rig.layer import CHECKOUT
 from tests.vm.rig.machine import BOOT_S, Machine, until
 from tests.vm.rig.wires import Edge, Wires
@@ -32,6 +33,7 @@ READY_S: Final = 240.0
 """Bound of a service's start: the interpreter loads pydantic in emulation."""
 
 STATE: Final = "/var/lib/mesogun"
+JOURNAL: Final = f"{STATE}/{JOURNAL_NAME}"
 PRIME_NL: Final = 20_000
 STROKE_NL: Final = 1_000_000
 """What the simulated pump's full stroke gives with the syringe `1ml`."""
@@ -80,10 +82,17 @@ SLOW_PROFILE: Final = {
 
 
 class VirtualConsole:
-    """A console in `directory`: switched on, wired, not yet installed."""
+    """A console in `directory`: switched on, wired, not yet installed.
 
-    def __init__(self, parts: Parts, directory: Path) -> None:
+    `with_disk`: what the guest writes lies on a disk with a volatile cache, and is there again after `cut_power` and
+    `switch_on`; otherwise it is gone with the machine.
+    """
+
+    def __init__(self, parts: Parts, directory: Path, *, with_disk: bool = False) -> None:
         self._stack = ExitStack()
+        self._parts = parts
+        self._place = directory / "vm"
+        self._cuts = 0
         with ExitStack() as stack:
             directory.mkdir(parents=True, exist_ok=True)
             self.configuration = slow_configuration(directory / "config")
@@ -92,12 +101,14 @@ class VirtualConsole:
             stack.callback(self.world.close)
             self.lines = self.world.lines
             self.operator = SimulatedOperator(self.world, seed=1)
-            self.machine = stack.enter_context(Machine(parts, directory / "vm"))
+            self.disk = Disk(directory / "disk") if with_disk else None
+            self.machine = self._switched_on()
+            stack.callback(self._cut)
             self._world_path = paths.world
             self._pump = self._started_pump(self.machine.serial_socket)
             stack.callback(self._switch_pump_off)
             self.wires = Wires(self.machine.connect("wires"), self.world)
-            stack.callback(self.wires.close)
+            stack.callback(self._close_wires)
             self._stack = stack.pop_all()
 
     def close(self) -> None:
@@ -127,6 +138,46 @@ class VirtualConsole:
         self._pump.wait()
         # A pump without power drives no output.
         self.world.set_phase(False, time.monotonic_ns())
+
+    # The power --------------------------------------------------------------------------------------------------
+
+    def cut_power(self) -> None:
+        """Cut the computer's power: its disk's cache is lost, its lines fall to their pulls.
+
+        The pump has a supply of its own, as on a real console, and goes on; so does the world.
+        """
+        self._cut()
+        self.wires.close()
+        for line in self.wires.outputs:
+            self.world.release(line, time.monotonic_ns())
+        self._cuts += 1
+        self._place.rename(self._place.with_name(f"vm-{self._cuts}"))
+
+    def switch_on(self) -> None:
+        """Switch it on again after `cut_power`: the same disk, the same world. `boot` waits for it."""
+        self.machine = self._switched_on()
+        self.wires = Wires(self.machine.connect("wires"), self.world)
+
+    def kill_machine(self) -> None:
+        """Kill disk and machine where they stand, from any thread; `cut_power` does the rest."""
+        if self.disk is not None:
+            self.disk.kill()
+        self.machine.kill()
+
+    def _switched_on(self) -> Machine:
+        if self.disk is None:
+            return Machine(self._parts, self._place)
+        self.disk.switch_on()
+        return Machine(self._parts, self._place, disk=self.disk.socket)
+
+    def _close_wires(self) -> None:
+        self.wires.close()
+
+    def _cut(self) -> None:
+        self.kill_machine()
+        self.machine.cut_power()
+        if self.disk is not None:
+            self.disk.cut_power()
 
     def boot(self) -> float:
         """Wait until the guest has started; return how many seconds it took since it was switched on."""
@@ -269,7 +320,7 @@ class VirtualConsole:
 
     def records(self, kind: type[T]) -> list[T]:
         """Return the journal's records of one kind."""
-        rows = self.machine.records(f"{STATE}/{JOURNAL_NAME}")
+        rows = self.machine.records(JOURNAL)
         return [kind(**json.loads(body)) for name, body in rows if name == kind.KIND]
 
     def until_settled(self) -> None:

@@ -17,7 +17,10 @@ from tests.vm.rig.shell import run
 SERIES: Final = "6.12"
 """The long-term kernel of Debian 12's security archive and of Debian 13: the one of Raspberry Pi OS, too."""
 
-LOADED: Final = ("virtio_blk", "squashfs", "overlay", "configfs", "autofs4", "gpio-sim-rig", "xhci_pci", "ftdi_sio")
+LOADED: Final = (
+    *("virtio_blk", "squashfs", "overlay", "crc32c_generic", "ext4", "configfs", "autofs4", "gpio-sim-rig"),
+    *("xhci_pci", "ftdi_sio"),
+)
 """Loaded by the initramfs; what they depend on comes before them."""
 
 _DEPENDS: Final = re.compile(rb"\0depends=([^\0]*)\0")

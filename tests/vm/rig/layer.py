@@ -32,6 +32,7 @@ _MASKED: Final = (
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
+    "mosquitto.service",
     "getty@tty1.service",
     "getty-static.service",
     "serial-getty@ttyS0.service",
@@ -73,7 +74,7 @@ def layer(cache: Cache, root: Path) -> Path:
     ]
     product += [CHECKOUT / name for name in ("pyproject.toml", "README.md", "LICENSE")]
     rig = [file for file in _GUEST.rglob("*") if file.is_file() and file.suffix != ".pyc"]
-    ingredients = (environment.name, digest_of_files(CHECKOUT, product), digest_of_files(CHECKOUT, rig), *_MASKED, "1")
+    ingredients = (environment.name, digest_of_files(CHECKOUT, product), digest_of_files(CHECKOUT, rig), *_MASKED, "2")
 
     def make(place: Path) -> None:
         tree = place / "tree"
@@ -164,5 +165,6 @@ def _install_rig(tree: Path) -> None:
         shutil.copy(_GUEST / program, programs)
     (programs / "board.sh").chmod(0o755)
     (tree / "etc" / "hostname").write_text("console\n")
+    (tree / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
     (tree / "etc" / "fstab").write_text("")
     (tree / "etc" / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")

@@ -75,8 +75,8 @@ class Done:
 class Machine:
     """A running virtual machine. A context manager: power is cut at the end where it still runs."""
 
-    def __init__(self, parts: Parts, directory: Path, *, memory_mb: int = 512) -> None:
-        """Switch the machine on; its sockets lie in `directory`, which is made."""
+    def __init__(self, parts: Parts, directory: Path, *, memory_mb: int = 512, disk: Path | None = None) -> None:
+        """Switch the machine on; its sockets lie in `directory`, which is made. `disk`: the socket of a served one."""
         directory.mkdir(parents=True)
         if len(str(directory)) > SOCKET_PATH_MOST - 12:
             raise RigError(f"{directory}: too long a path for sockets; choose a shorter TMPDIR")
@@ -87,13 +87,13 @@ class Machine:
         self._started_s = time.monotonic()
         with (directory / "qemu.log").open("wb") as log:
             self._process = subprocess.Popen(
-                self._command(parts, memory_mb), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._command(parts, memory_mb, disk), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self._ended = threading.Event()
         self._pulse = threading.Thread(target=self._keep_going, name="pulse", daemon=True)
         self._pulse.start()
 
-    def _command(self, parts: Parts, memory_mb: int) -> list[str]:
+    def _command(self, parts: Parts, memory_mb: int, data: Path | None) -> list[str]:
         place = self.directory
 
         def channel(name: str, number: int) -> list[str]:
@@ -121,6 +121,7 @@ class Machine:
             ),
             *disk(parts.root),
             *disk(parts.layer),
+            *(["-drive", f"file=nbd+unix:///?socket={data},format=raw,if=virtio"] if data is not None else []),
             *("-serial", f"file:{place / 'console.log'}"),
             *("-chardev", f"socket,id=pump,path={self.serial_socket},server=on,wait=off", "-serial", "chardev:pump"),
             *("-chardev", f"socket,id=usb,path={self.usb_socket},server=on,wait=off", "-device", "qemu-xhci"),
@@ -270,10 +271,14 @@ class Machine:
         self.run("systemctl", "--no-block", "poweroff")
         self._process.wait(POWER_OFF_S)
 
-    def cut_power(self) -> None:
-        """End the machine at once. Allowed when it has ended already."""
+    def kill(self) -> None:
+        """Kill the machine where it stands. Allowed from any thread, and when it has ended already."""
         if self._process.poll() is None:
             self._process.kill()
+
+    def cut_power(self) -> None:
+        """End the machine at once. Allowed when it has ended already."""
+        self.kill()
         self._process.wait()
         self._ended.set()
         self._pulse.join()

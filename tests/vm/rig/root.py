@@ -23,6 +23,9 @@ PACKAGES: Final = (
     "python3-venv",
     "gpiod",
     "procps",
+    # A broker for the gateway; nobody starts it but the test that needs it.
+    "mosquitto",
+    "mosquitto-clients",
 )
 _GUEST: Final = Path(__file__).with_name("guest")
 

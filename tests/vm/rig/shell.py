@@ -20,6 +20,8 @@ PACKAGES: Final = {
     "debootstrap": "debootstrap",
     "mksquashfs": "squashfs-tools",
     "cpio": "cpio",
+    "nbdkit": "nbdkit",
+    "mkfs.ext4": "e2fsprogs",
     "make": "make",
     "gcc": "gcc",
     "xz": "xz-utils",
