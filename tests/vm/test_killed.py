@@ -104,9 +104,10 @@ WATCHDOG = re.compile(r"\[\s*([0-9.]+)\] .*mesogun\.service: Watchdog timeout")
 
 
 def stop(console: VirtualConsole) -> float:
-    """Stop the controller; return when, by the guest's clock (s)."""
+    """Stop the controller and let its permit run out; return when it was stopped, by the guest's clock (s)."""
     pid = console.unit_property("mesogun.service", "MainPID")
-    return float(console.machine.shell(f"cut -d' ' -f1 /proc/uptime; kill -STOP {pid}"))
+    # Longer than the permit: a press in it would still be a press.
+    return float(console.machine.shell(f"cut -d' ' -f1 /proc/uptime; kill -STOP {pid}; sleep 0.1"))
 
 
 @pytest.mark.parametrize("armed", [False, True], ids=["idle", "armed"])
