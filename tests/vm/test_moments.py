@@ -15,6 +15,7 @@ import pytest
 
 from device.core.faults import Fault
 from device.core.records import FaultRaised, MagazineSettled, ShotGiven
+from device.core.units import NS_PER_S
 from device.service.control_client import CommandRefused, ControllerAbsent
 from device.settings import load_configuration
 from tests.vm.rig.books import Books
@@ -168,8 +169,11 @@ def until_back(console: VirtualConsole, blow: Blow, restarts: int) -> None:
     console.until_state("session", "fault")
 
 
-def check_safe_in_time(console: VirtualConsole, edges: list[Edge], struck_ns: int) -> None:
-    """I5, by the kernel's stamps: 50 ms after the signal no gate is open or opens again, and no step goes inward."""
+def check_safe_in_time(console: VirtualConsole, edges: list[Edge], struck_ns: int, *, brake_ns: int) -> None:
+    """I5, by the kernel's stamps: 50 ms after the signal no gate is open or opens again, and the needle turns round.
+
+    `brake_ns`: how long it takes from its speed to a stand, in which it still goes inward, slower and slower.
+    """
     lines, late_ns = console.lines, struck_ns + SAFE_NS
     # The gates are closed and the motor is on, or off and then on again, before a stroke's first step.
     level = {lines.direction: True, lines.enable: False, lines.gate_1: True, lines.gate_2: True}
@@ -177,7 +181,7 @@ def check_safe_in_time(console: VirtualConsole, edges: list[Edge], struck_ns: in
     for edge in edges:
         inward = level[lines.direction] and not level[lines.enable]
         if edge.line == lines.step:
-            late += [edge] if edge.level and inward and edge.at_ns > late_ns else []
+            late += [edge] if edge.level and inward and edge.at_ns > late_ns + brake_ns else []
         elif edge.line in (lines.gate_1, lines.gate_2) and edge.level is not level[edge.line]:
             late += [edge] if edge.at_ns > late_ns + (0 if edge.traced else SEEN_NS) else []
         level[edge.line] = edge.level
@@ -192,7 +196,9 @@ def check_after(console: VirtualConsole, blow: Blow, books: Books, outcome: Outc
     restarts = int(console.unit_property(UNIT, "NRestarts"))
     faults = len(console.records(FaultRaised))
     configuration = load_configuration(console.configuration)
-    depth = configuration.device.axis.steps_to(configuration.profiles[PROFILE].value.depth_um)
+    axis, profile = configuration.device.axis, configuration.profiles[PROFILE].value
+    depth = axis.steps_to(profile.depth_um)
+    brake_ns = profile.entry_speed_um_s * NS_PER_S // axis.acceleration_um_s2
     console.arm()
     before = len(console.wires.edges)
     struck_ns = strike(console, blow)
@@ -201,7 +207,8 @@ def check_after(console: VirtualConsole, blow: Blow, books: Books, outcome: Outc
     outcome.back_s = round((guest_ns(console) - struck_ns) / 1e9, 2)
     at_rest = len(console.wires.edges)
 
-    check_safe_in_time(console, console.edges_since(before), struck_ns)
+    check_safe_in_time(console, console.edges_since(before), struck_ns, brake_ns=brake_ns)
+    assert console.world.deepest_steps <= depth
     books.check_balance(certain=False)
     # The trigger was held all the time, and is let go only now.
     assert steps(console, console.edges_since(at_rest)) == []
