@@ -237,7 +237,7 @@ def survive(console: VirtualConsole, blow: Blow) -> Outcome:
         check_after(console, blow, next_session(console), outcome)
         books = next_session(console)
         deliver_one(console)
-        books.check_balance()
+        books.check_balance(unrepaid=not outcome.certain)
     except HostWasLateError as late:
         outcome.faults, outcome.late = str(late), True
         console.let_go()

@@ -19,12 +19,15 @@ class Books:
     session_id: str
     tissue: int
     air: int
+    drawn_back: int
+    """What had been drawn back at the needle's tip and not been repaid yet when the session began."""
 
     @classmethod
     def opened(cls, console: VirtualConsole) -> Self:
         """Begin to count; the session is open and nothing of it is given yet but the prime."""
         session = console.records(SessionStarted)[-1].session_id
-        return cls(console, session, console.world.given_in_tissue, console.world.given_in_air)
+        world = console.world
+        return cls(console, session, world.given_in_tissue, world.given_in_air, world.drawn_back)
 
     def given(self) -> int:
         """Return the increments that left the needle, in tissue and in air."""
@@ -54,11 +57,12 @@ class Books:
         self.check_balance(certain=certain, phases=phases)
         self.console.verify()
 
-    def check_balance(self, *, certain: bool = True, phases: int = 1) -> None:
+    def check_balance(self, *, certain: bool = True, phases: int = 1, unrepaid: bool = False) -> None:
         """Check I2: booked at least what was given, and the same where all is certain, else at most `phases` more; and
         I3: nothing in the air.
 
-        `certain`: whether the last outcome must be.
+        `certain`: whether the last outcome must be. `unrepaid`: the session before ended in doubt, so what was drawn
+        back in it may not be repaid by this one's first shot, which gives so much less.
         """
         self.console.until_settled()
         settled = self.settled()
@@ -66,5 +70,6 @@ class Books:
         assert not certain or settled[-1].certain
         sure = all(record.certain for record in settled)
         most = POSITION_TOLERANCE if sure else phases * self.largest_phase()
+        most += self.drawn_back if unrepaid else 0
         assert 0 <= booked - given <= most, f"booked {booked}, given {given} increments; certain: {sure}"
         assert self.spilled() == 0, f"{self.spilled()} increments in the air"
