@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from device.core.records import FaultRaised, MagazineSettled, ShotGiven
-from tests.vm.rig.books import Books
+from device.core.records import FaultRaised, MagazineSettled
+from tests.vm.rig.books import Books, fire_once_more
 from tests.vm.rig.console import VirtualConsole
 from tests.vm.rig.machine import until
 
@@ -36,20 +36,6 @@ def kill(console: VirtualConsole, pid: str) -> int:
     before = len(console.wires.edges)
     console.machine.run("kill", "-KILL", pid).checked()
     return before
-
-
-def fire_once_more(console: VirtualConsole) -> None:
-    """Home, arm, fire one shot that is delivered whole, and disarm: a loaded magazine is an open intent."""
-    shots = len(console.records(ShotGiven))
-    console.ask("home")
-    console.until_state("session")
-    console.arm()
-    console.shoot()
-    console.ask("disarm")
-    console.until_state("session")
-    shot = console.records(ShotGiven)[shots:][0]
-    assert (shot.outcome, shot.reason) == ("delivered", "")
-    console.let_go()
 
 
 def test_a_killed_realtime_process_lets_go_of_its_lines_and_another_takes_the_needle_out(

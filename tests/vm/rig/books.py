@@ -6,9 +6,12 @@ Owns the comparison of the world's fluid with the journal's records since a sess
 from dataclasses import dataclass
 from typing import Self
 
-from device.core.records import MagazineIntent, MagazineSettled, SessionStarted
+from device.core.records import MagazineIntent, MagazineSettled, SessionStarted, ShotGiven
 from device.core.settlement import POSITION_TOLERANCE
-from tests.vm.rig.console import VirtualConsole
+from tests.vm.rig.console import JOURNAL, VirtualConsole
+
+Row = tuple[str, str]
+"""Kind and body of a record."""
 
 
 @dataclass
@@ -73,3 +76,22 @@ class Books:
         most += self.drawn_back if unrepaid else 0
         assert 0 <= booked - given <= most, f"booked {booked}, given {given} increments; certain: {sure}"
         assert self.spilled() == 0, f"{self.spilled()} increments in the air"
+
+
+def all_rows(console: VirtualConsole) -> list[Row]:
+    """Return every record that the journal shows, in order: what is seen there is committed."""
+    return console.machine.records(JOURNAL)
+
+
+def fire_once_more(console: VirtualConsole) -> None:
+    """Home, arm, fire one shot that is delivered whole, and disarm: a loaded magazine is an open intent."""
+    shots = len(console.records(ShotGiven))
+    console.ask("home")
+    console.until_state("session")
+    console.arm()
+    console.shoot()
+    console.ask("disarm")
+    console.until_state("session")
+    shot = console.records(ShotGiven)[shots]
+    assert (shot.outcome, shot.reason) == ("delivered", "")
+    console.let_go()
