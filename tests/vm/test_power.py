@@ -121,6 +121,11 @@ def strokes_begun(console: VirtualConsole, since: int) -> int:
     return begun
 
 
+def fluid_rests(console: VirtualConsole) -> bool:
+    """Whether nothing has left the needle for longer than any phase takes."""
+    return time.monotonic_ns() - console.world.last_fluid_ns > PHASE_NS
+
+
 def cut_in_a_session(console: VirtualConsole, random: Random) -> Cut:
     """Fire shots and cut the power at a random moment; return what was known then."""
     at_s, held = random.uniform(*WINDOW_S), random.random() < 0.5
@@ -130,6 +135,8 @@ def cut_in_a_session(console: VirtualConsole, random: Random) -> Cut:
     gate_open = not console.gates_closed()
     console.cut_power()
     begun = strokes_begun(console, since)
+    # The pump has its own supply: what its running phase still moves, it moves now.
+    until(lambda: fluid_rests(console), within_s=STROKE_S, what="fluid at rest")
     if not held:
         console.let_go()
     return Cut(at_s, held, hands.seen, begun, console.world.needle_steps, gate_open)
@@ -164,19 +171,12 @@ def check_that_nothing_moved(console: VirtualConsole, cut: Cut, given: int, book
     assert books.given() == given
 
 
-def fluid_rests(console: VirtualConsole) -> bool:
-    """Whether nothing has left the needle for longer than any phase takes."""
-    return time.monotonic_ns() - console.world.last_fluid_ns > PHASE_NS
-
-
 def survive(console: VirtualConsole, random: Random, number: int) -> dict[str, Any]:
     """One cut in a session of its own, and everything that must hold after it; return its figures."""
     console.make_ready(points=POINTS)
     books, magazines = Books.opened(console), inject_intents(console)
     faults_before = len(console.records(FaultRaised))
     cut = cut_in_a_session(console, random)
-    # The pump has its own supply: what its running phase still moves, it moves now.
-    until(lambda: fluid_rests(console), within_s=STROKE_S, what="fluid at rest")
     given = books.given()
     started_s = time.monotonic()
     console.switch_on()

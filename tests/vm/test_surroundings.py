@@ -201,7 +201,7 @@ def test_a_disk_that_is_full_when_a_shot_has_been_given_loses_none_of_it(disk_co
         console.machine.shell(f"systemctl reset-failed {UNIT}")
         console.start(UNIT)
         console.until_state("session", "fault")
-        figures["state"] = console.state
+        figures["state"], figures["faults"] = console.state, console.faults
         if console.state == "fault":
             console.ask("fault_clear")
             console.until_state("session")
