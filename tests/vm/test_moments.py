@@ -86,8 +86,7 @@ def deliver_one(console: VirtualConsole) -> list[Edge]:
         console.shoot()
         edges = console.edges_since(before)
         if {int(code) for code in console.faults.split(",") if code} & LATE:
-            console.let_go()
-            clear(console)
+            clear_lateness(console)
             continue
         console.ask("disarm")
         console.until_state("session")
@@ -106,6 +105,13 @@ def clear(console: VirtualConsole) -> None:
         console.until_state("session")
     console.ask("home")
     console.until_state("session")
+
+
+def clear_lateness(console: VirtualConsole) -> None:
+    """Clear a fault of lateness, and let the profile's interval pass: a press before its end is refused."""
+    console.let_go()
+    clear(console)
+    console.machine.shell("sleep 1")
 
 
 def steps(console: VirtualConsole, edges: list[Edge]) -> list[Edge]:
@@ -240,8 +246,7 @@ def survive(console: VirtualConsole, blow: Blow) -> Outcome:
         books.check_balance(unrepaid=not outcome.certain)
     except HostWasLateError as late:
         outcome.faults, outcome.late = str(late), True
-        console.let_go()
-        clear(console)
+        clear_lateness(console)
     except (AssertionError, TimeoutError, CommandRefused, ControllerAbsent) as wrong:
         outcome.wrong = f"{type(wrong).__name__}: {wrong}".splitlines()[0]
         begin_afresh(console)
