@@ -65,7 +65,8 @@ def port_is_there(console: VirtualConsole) -> bool:
 
 
 def plug_in(console: VirtualConsole, cable: Cable) -> None:
-    """Plug in, and wait until the guest has its name for the port."""
+    """Plug in, once the guest has noticed that it was unplugged, and wait until it has its name for the port again."""
+    until(lambda: not port_is_there(console), within_s=PLUGGED_S, what=f"no {PORT}", look_s=0.2)
     cable.plug_in(console.machine.usb_socket)
     until(lambda: port_is_there(console), within_s=PLUGGED_S, what=PORT, look_s=0.2)
 
