@@ -1,7 +1,8 @@
 """A syringe's calibration on this console: what was measured, when, and until when it holds.
 
-Owns what a calibration must be to be taken, and why none, or an old one, keeps the gun from being armed. It belongs to
-the very file of the syringe, by its digest: whoever changes that calibrates again. Pure: the wall clock is an argument.
+Owns what a calibration must be to be taken, and why none, or an old one, keeps the gun from being armed. It keeps
+nothing else from being done: a stroke is measured by drawing and expelling it. It belongs to the very file of the
+syringe, by its digest: whoever changes that calibrates again. Pure: the wall clock is an argument.
 """
 
 from collections.abc import Iterable
@@ -21,10 +22,9 @@ KEPT_MOST: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A measured syringe. `measured_nl` is the volume of the pump's full stroke; times are the wall clock's, in ms."""
+    """That a syringe was measured, and until when that holds: the wall clock, in ms."""
 
     syringe_sha256: str
-    measured_nl: Nanolitres
     at_ms: int
     expires_ms: int
 

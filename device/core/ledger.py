@@ -92,7 +92,7 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
             owed = max(0, record.expected - ledger.low_water)
             return replace(ledger, position=record.position, low_water=record.position - owed, play_open=True)
         case SyringeCalibrated():
-            latest = Calibration(record.syringe_sha256, Nanolitres(record.measured_nl), record.at_ms, record.expires_ms)
+            latest = Calibration(record.syringe_sha256, record.at_ms, record.expires_ms)
             return replace(ledger, calibrations=kept(ledger.calibrations, latest))
         case FaultRaised() if record.latched:
             return replace(ledger, faults=(*(code for code in ledger.faults if code != record.code), record.code))

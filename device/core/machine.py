@@ -136,6 +136,7 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.HOMING, Homed): _on(needle_homed, State.HOMING, State.DISARMED, State.SESSION),
     (State.HOMING, PlungerAtTop): _on(plunger_at_top, State.DISARMED, State.SESSION),
     (State.SESSION, HomeRequested): _on(home, State.HOMING, State.SESSION),
+    (State.SESSION, CalibrateRequested): _on(calibrate, State.SESSION),
     (State.SESSION, PrimeRequested): _on(prime, State.PRIMING, State.REFILLING, State.SESSION),
     (State.SESSION, SessionStopRequested): _on(session_stop, State.DISARMED),
     (State.SESSION, ArmRequested): _on(arm, *_LOADED),

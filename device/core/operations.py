@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from device.core.booking import session_ended, settled
-from device.core.calibration import calibration_refusals, measurement_refusals
+from device.core.calibration import measurement_refusals
 from device.core.console import Console, State
 from device.core.effects import (
     Commit,
@@ -216,17 +216,7 @@ def _content_refusals(console: Console, event: SessionStartRequested) -> tuple[R
 
 def session_start(console: Console, event: SessionStartRequested) -> Step:
     """Plan the session's stroke and refuse with every reason at once, or open it."""
-    uncalibrated = calibration_refusals(
-        console.ledger.calibrations,
-        syringe=event.syringe.name,
-        syringe_sha256=event.syringe_sha256,
-        now_ms=event.request.at_ms,
-    )
-    reasons = [
-        *serum_refusals(event.serum, weight_g=event.weight_g),
-        *_content_refusals(console, event),
-        *uncalibrated,
-    ]
+    reasons = [*serum_refusals(event.serum, weight_g=event.weight_g), *_content_refusals(console, event)]
     try:
         plan = plan_stroke(event.profile, event.syringe, console.spec)
     except PlanRefused as error:

@@ -155,7 +155,11 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     _client_options(home)
     home.set_defaults(call="device.service.treatment_commands:home")
 
-    calibrate = commands.add_parser("calibrate", help="write down what the pump's full stroke with a syringe gives")
+    calibrate = commands.add_parser(
+        "calibrate",
+        help="write down what the pump's full stroke with a syringe gives",
+        epilog="how it is measured: docs/calibration.md",
+    )
     calibrate.add_argument("--syringe", required=True, metavar="NAME", help="the syringe, by its file")
     calibrate.add_argument(
         "--measured-ul", type=_volume, required=True, dest="measured_nl", metavar="UL", help="volume of a full stroke"

@@ -124,9 +124,12 @@ class IngredientTable(SettingsTable):
 
     name: Annotated[str, Text("the ingredient's name", NAME_PATTERN, "one line of text without a comma")]
     concentration_mg_per_ml: Annotated[Decimal, quantity("concentration", MILLIGRAMS_PER_ML, "0.001", "1000")]
-    most_mg: Annotated[Decimal | None, quantity("most in one session", MILLIGRAMS, "0.001", "10000")] = None
+    most_mg: Annotated[
+        Decimal | None, quantity("most in one session and in 24 hours", MILLIGRAMS, "0.001", "10000")
+    ] = None
     most_mg_per_kg: Annotated[
-        Decimal | None, quantity("most in one session by body weight", MILLIGRAMS_PER_KG, "0.001", "1000")
+        Decimal | None,
+        quantity("most in one session and in 24 hours, by body weight", MILLIGRAMS_PER_KG, "0.001", "1000"),
     ] = None
     no_limit_reason: Annotated[
         str | None, Text("why it needs no limit, where it has none", LINE_PATTERN, "one line of text")

@@ -4,13 +4,18 @@ One console serves all tests; each starts a session of its own and leaves it dis
 word, what was booked the journal's, and both agree after every test.
 """
 
+import json
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from device.core.records import FaultRaised, MagazineIntent, MagazineSettled, PressRefused, Refilled, ShotGiven
 from tests.support.console_processes import SimulatedConsole, holds, quick_configuration, simulated_console, until
+from tests.support.journal import REPOSITORY
 
 STILL_S = 0.3
 SHOTS_OF_SHORT = 3
@@ -227,3 +232,33 @@ def test_a_press_that_fires_nothing_is_answered_and_recorded(console: SimulatedC
     console.operator.release()
     assert console.records(PressRefused)[-1].reason == "no_contact"
     assert console.given() == 0
+
+
+def test_a_syringe_is_calibrated_as_its_guide_says_and_then_armed(tmp_path: Path) -> None:
+    guide = (REPOSITORY / "docs/calibration.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)
+    draw_and_expel, write_down = ([shlex.split(line)[1:] for line in block.splitlines()] for block in blocks)
+
+    with simulated_console(tmp_path / "state") as console:
+        console.start()
+        expelled_before = drawn = 0
+        for arguments in draw_and_expel:
+            done = console.cli(*arguments)
+            assert done.code == 0, done.err
+            if arguments[0] == "status":
+                drawn = json.loads(done.out)["plunger_increments"]
+                expelled_before = console.world.given_in_air
+        assert 0 < drawn == console.world.given_in_air - expelled_before
+        (reason,) = console.refused("arm")
+        assert "calibrat" in reason
+
+        measure, stop = write_down
+        done = console.cli(*measure)
+        assert done.code == 0, done.err
+        console.prime()
+        console.ask("arm")
+        console.shoot(1)
+        until(lambda: bool(console.records(ShotGiven)))
+        console.ask("disarm")
+        console.until_state("session")
+        assert console.cli(*stop).code == 0

@@ -13,10 +13,10 @@ from device.core.ledger import apply
 from device.core.machine import step
 from device.core.records import CommandTaken, SyringeCalibrated
 from device.core.units import Nanolitres
-from tests.support.core import SYRINGE
 from tests.support.machine import (
     CALIBRATE,
     DISARMED,
+    PRIME,
     REFILLING,
     REQUEST,
     SESSION,
@@ -61,7 +61,7 @@ def test_a_measurement_is_written_down_with_its_command_and_answered() -> None:
     ]
     assert reply == Reply(replace(REQUEST, at_ms=NOON_MS), accepted=True, reasons=())
     assert console.state is State.DISARMED
-    assert console.ledger.calibrations == (Calibration("y", Nanolitres(1_012_000), NOON_MS, NOON_MS + 10),)
+    assert console.ledger.calibrations == (Calibration("y", NOON_MS, NOON_MS + 10),)
 
 
 @pytest.mark.parametrize("measured_nl", [980_000, 1_020_000])
@@ -87,14 +87,20 @@ def test_a_calibration_that_would_be_over_already_is_refused() -> None:
     assert reply_in(effects).reasons == ("the calibration would have expired already: check the computer's clock",)
 
 
-def test_no_session_begins_with_a_syringe_that_was_never_measured() -> None:
-    console, effects = step(UNCALIBRATED, START_SESSION)
-    assert (reply_in(effects).reasons, console.session) == ((NEVER,), None)
+def test_without_a_calibration_serum_is_drawn_and_expelled_but_the_gun_is_not_armed() -> None:
+    # How else would one measure a stroke?
+    opened = after(UNCALIBRATED, START_SESSION)
+    primed, _ = step(opened, PRIME)
+    assert (opened.state, primed.state) == (State.SESSION, State.REFILLING)
+    console, effects = step(opened, arming(NOON_MS))
+    assert (console.armed, reply_in(effects).reasons) == (False, (NEVER,))
+    assert step(after(opened, measured()), arming(NOON_MS))[0].armed
 
 
 def test_a_syringe_whose_file_has_changed_must_be_measured_again() -> None:
-    _, effects = step(DISARMED, replace(START_SESSION, syringe_sha256="other"))
-    assert reply_in(effects).reasons == (NEVER,)
+    opened = after(DISARMED, replace(START_SESSION, syringe_sha256="other"))
+    console, effects = step(opened, arming(NOON_MS))
+    assert (console.armed, reply_in(effects).reasons) == (False, (NEVER,))
 
 
 def session_with(expires_ms: int) -> Console:
@@ -125,11 +131,11 @@ def test_a_session_that_goes_on_after_a_restart_is_not_armed_without_a_calibrati
 def test_the_latest_measurement_of_a_syringe_holds_and_the_memory_is_bounded() -> None:
     found: tuple[Calibration, ...] = ()
     for number in range(KEPT_MOST + 1):
-        found = kept(found, Calibration(f"y-{number}", SYRINGE.stroke_nl, 0, 10))
+        found = kept(found, Calibration(f"y-{number}", 0, 10))
     assert len(found) == KEPT_MOST
     refused = calibration_refusals(found, syringe="1ml", syringe_sha256="y-0", now_ms=0)
     assert [reason.code for reason in refused] == ["calibration"]
-    again = kept(found, Calibration("y-1", SYRINGE.stroke_nl, 5, 20))
+    again = kept(found, Calibration("y-1", 5, 20))
     assert len(again) == KEPT_MOST
     assert calibration_refusals(again, syringe="1ml", syringe_sha256="y-1", now_ms=15) == ()
 

@@ -88,6 +88,18 @@ def refused(console: VirtualConsole, command: str) -> str:
     return str(refusal.value)
 
 
+def clear_at_once(console: VirtualConsole) -> None:
+    """Clear a fault that is younger than a scan: the real-time process may still be telling that it has halted, which
+    raises it once more. No hand is so quick.
+    """
+    try:
+        console.ask("fault_clear")
+    except CommandRefused as refusal:
+        if f"fault {SILENT}: the pump does not answer (needle at step 0)" not in str(refusal):
+            raise
+        console.ask("fault_clear")
+
+
 def deliver_one(console: VirtualConsole) -> None:
     """Home, arm, fire one shot that is delivered whole, and disarm."""
     console.ask("home")
@@ -230,7 +242,7 @@ def test_unplugged_and_plugged_in_while_nothing_is_asked_of_the_pump(
     console.operator.touch_skin()
     # The line that was open is gone for good; the operator is told, and clears it.
     assert str(SILENT) in refused(console, "arm")
-    console.ask("fault_clear")
+    clear_at_once(console)
     console.until_state("session")
     deliver_one(console)
     books.check()
