@@ -343,7 +343,7 @@ class Controller:
             **self._stamp(),
             **snapshot(self._console),
             "fault_list": fault_list(self._console),
-            "refusals": refusals(self._console),
+            "refusals": refusals(self._console, wall_clock_ms()),
             "steps_per_s_kept": self.child.steps_kept,
             "steps_per_s_asked": NS_PER_S // self._console.spec.axis.shortest_step_ns,
             "step_late": step_lateness(self.child.late_counts),

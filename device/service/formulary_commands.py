@@ -75,7 +75,7 @@ def sign_formulary(options: argparse.Namespace) -> int:
     try:
         sign(directory, files, key, version=version, author=options.author, signed=today, days=options.valid_days)
     except ValueError as error:
-        raise ServiceError(f"--author, --version or --valid-days: {_first_line(error)}") from error
+        raise ServiceError(f"--author, --version or --valid-days: {error}") from error
     except OSError as error:
         raise ServiceError(f"{directory}: {error.strerror}; it must be writable") from error
     result = {"version": version, "files": len(files), "key": key.name}
@@ -89,10 +89,6 @@ def stated_version(directory: Path) -> int:
         if key.strip() == "version" and value.strip().isdigit():
             return int(value)
     return 0
-
-
-def _first_line(error: ValueError) -> str:
-    return str(error).splitlines()[-1].strip() if str(error) else "not allowed"
 
 
 def _checked(options: argparse.Namespace, directory: Path) -> tuple[Formulary, Mapping[str, str]]:

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from device.core.formulary import Formulary
 from device.settings import ed25519
@@ -143,7 +143,11 @@ def sign(
         "expires": signed + timedelta(days=days),
         "files": [{"path": path, "sha256": sha256} for path, sha256 in sorted(files.items())],
     }
-    ManifestFile.model_validate(content)
+    try:
+        ManifestFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(": ".join((*map(str, first["loc"]), first["msg"]))) from error
     lines = [
         "# Made by `mesogun formulary sign`: what this formulary is, who answers for it, and until when it holds.",
         f"version = {version}",
