@@ -3,9 +3,9 @@
 from types import ModuleType
 from typing import Final
 
-from tests.golden import session_report, trace
+from tests.golden import limits, session_report, trace
 
-GOLDEN_TEXTS: Final[tuple[ModuleType, ...]] = (trace, session_report)
+GOLDEN_TEXTS: Final[tuple[ModuleType, ...]] = (trace, limits, session_report)
 """Each has its file, `GOLDEN`, and `whole_text()`."""
 
 if __name__ == "__main__":
