@@ -43,6 +43,7 @@ def snapshot(console: Console) -> dict[str, Any]:
         "homed": console.homed,
         "plunger_homed": console.initialised,
         "faults": ",".join(str(code) for code in console.ledger.faults),
+        "formulary_version": console.formulary.version,
         "session_id": session.session_id if session is not None else "",
         "profile": session.profile.name if session is not None else "",
         "serum": session.serum.name if session is not None else "",

@@ -21,6 +21,7 @@ from device.core.records import (
     CommandTaken,
     FaultRaised,
     FaultsCleared,
+    FormularyTaken,
     MagazineIntent,
     MagazineSettled,
     PlungerFound,
@@ -43,6 +44,7 @@ from device.service.session_report import (
     CalibrationNote,
     CommandNote,
     FaultNote,
+    FormularyNote,
     IngredientNote,
     OtherNote,
     PlungerNote,
@@ -88,6 +90,7 @@ def report_of(found: SessionRecords, verification: Verification) -> SessionRepor
         end=ended.reason if ended is not None else _end(found, verification),
         simulated=any(boot.simulated for boot in fold.boots),
         boots=tuple(fold.boots),
+        formularies=tuple(fold.formularies),
         calibrations=tuple(fold.calibrations),
         ingredients=tuple(
             IngredientNote(
@@ -161,6 +164,7 @@ class _Fold:
         self.started_entry = found.entries[0]
         self.ended: tuple[Entry, SessionEnded] | None = None
         self.boots: list[Boot] = []
+        self.formularies: list[FormularyNote] = []
         self.calibrations: list[CalibrationNote] = []
         self.shots: list[tuple[Entry, ShotGiven]] = []
         self.settled: list[tuple[Entry, MagazineSettled]] = []
@@ -170,7 +174,7 @@ class _Fold:
         self.refills: list[RefillNote] = []
         self.plunger: list[PlungerNote] = []
         self.others: list[OtherNote] = []
-        for entry in (found.boot, found.calibration):
+        for entry in (found.boot, found.formulary, found.calibration):
             if entry is not None:
                 self._sort(entry, record_of(entry))
 
@@ -193,6 +197,23 @@ class _Fold:
         if self._ledger.session is not None:
             self._totals = self._ledger.session
 
+    def _sort_standing(self, entry: Entry, record: Record | None) -> bool:
+        """Take what was in force: software, formulary, calibration. Return whether it was one of them."""
+        match record:
+            case Booted():
+                self.boots.append(_boot(entry, record, self._ledger.open_intent))
+            case FormularyTaken():
+                self.formularies.append(_formulary(entry, record))
+            case SyringeCalibrated() if record.syringe_sha256 == self._syringe_sha256:
+                self.calibrations.append(
+                    CalibrationNote(
+                        entry.seq, entry.ts_ms, record.stroke_nl, record.measured_nl, record.method, record.expires_ms
+                    )
+                )  # fmt: skip
+            case _:
+                return False
+        return True
+
     def _sort(self, entry: Entry, record: Record | None) -> None:
         seq, at_ms = entry.seq, entry.ts_ms
         match record:
@@ -206,8 +227,6 @@ class _Fold:
                 self.shots.append((entry, record))
             case MagazineSettled():
                 self.settled.append((entry, record))
-            case Booted():
-                self.boots.append(_boot(entry, record, self._ledger.open_intent))
             case PressRefused():
                 self.presses[record.reason] += 1
             case CommandTaken():
@@ -226,13 +245,7 @@ class _Fold:
             case PlungerHomed() | PlungerFound():
                 expected = record.expected if isinstance(record, PlungerFound) else None
                 self.plunger.append(PlungerNote(seq, at_ms, record.position, expected))
-            case SyringeCalibrated() if record.syringe_sha256 == self._syringe_sha256:
-                self.calibrations.append(
-                    CalibrationNote(
-                        seq, at_ms, record.stroke_nl, record.measured_nl, record.method, record.expires_ms
-                    )
-                )  # fmt: skip
-            case _:
+            case _ if not self._sort_standing(entry, record):
                 self.others.append(OtherNote(seq, at_ms, entry.kind, dict(entry.body)))
 
     def volumes(self) -> Volumes:
@@ -355,6 +368,22 @@ def _boot(entry: Entry, record: Booted, open_intent: MagazineIntent | None) -> B
         configuration_sha256=record.configuration_sha256,
         simulated=record.simulated,
         open_magazine=open_intent.magazine_id if open_intent is not None else 0,
+    )
+
+
+def _formulary(entry: Entry, record: FormularyTaken) -> FormularyNote:
+    return FormularyNote(
+        seq=entry.seq,
+        at_ms=entry.ts_ms,
+        version=record.version,
+        sha256=record.sha256,
+        author=record.author,
+        signed_by=record.signed_by,
+        expires_ms=record.expires_ms,
+        rolled_back=record.rolled_back,
+        reason=record.reason,
+        by=record.by,
+        uid=record.uid,
     )
 
 

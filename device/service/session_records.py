@@ -17,6 +17,7 @@ from device.core.records import (
     Booted,
     CommandTaken,
     FaultRaised,
+    FormularyTaken,
     Record,
     SessionEnded,
     SessionStarted,
@@ -50,13 +51,15 @@ def record_of(entry: Entry) -> Record | None:
 class SessionRecords:
     """One session as the journal holds it.
 
-    `before` is the ledger in front of the first of `entries`, `boot` the controller's start that was in force then,
-    `calibration` the syringe's. `succeeded`: the next session began without a record of this one's end.
+    `before` is the ledger in front of the first of `entries`; `boot` the controller's start and `formulary` the bundle
+    that were in force then, `calibration` the syringe's. `succeeded`: the next session began without a record of this
+    one's end.
     """
 
     started: SessionStarted
     before: Ledger
     boot: Entry | None
+    formulary: Entry | None
     calibration: Entry | None
     entries: tuple[Entry, ...]
     succeeded: bool
@@ -69,6 +72,7 @@ class SessionSearch:
         self._wanted = wanted
         self._ledger = Ledger()
         self._boot: Entry | None = None
+        self._formulary: Entry | None = None
         self._calibrations: dict[str, Entry] = {}
         # What was committed together with a session's start, from its command on, and the ledger in front of that.
         self._starting: list[Entry] = []
@@ -99,6 +103,8 @@ class SessionSearch:
         match record:
             case Booted():
                 self._boot = entry
+            case FormularyTaken():
+                self._formulary = entry
             case SyringeCalibrated():
                 self._calibrations.pop(record.syringe_sha256, None)
                 self._calibrations[record.syringe_sha256] = entry
@@ -133,6 +139,7 @@ class SessionSearch:
             started=started,
             before=before,
             boot=self._boot,
+            formulary=self._formulary,
             calibration=self._calibrations.get(started.syringe_sha256),
             entries=(),
             succeeded=False,

@@ -37,6 +37,23 @@ class CalibrationNote:
 
 
 @dataclass(frozen=True, slots=True)
+class FormularyNote:
+    """A signed bundle came into force; an older one by `by`'s word, for `reason`, if it was rolled back to."""
+
+    seq: int
+    at_ms: int
+    version: int
+    sha256: str
+    author: str
+    signed_by: str
+    expires_ms: int
+    rolled_back: bool
+    reason: str
+    by: str
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
 class IngredientNote:
     """What was in the serum, and what of it the patient had by the book, in this session and in the 24 h before it."""
 
@@ -245,6 +262,7 @@ class SessionReport:
     end: str
     simulated: bool
     boots: tuple[Boot, ...]
+    formularies: tuple[FormularyNote, ...]
     calibrations: tuple[CalibrationNote, ...]
     ingredients: tuple[IngredientNote, ...]
     before_nl: int

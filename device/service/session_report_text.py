@@ -19,6 +19,7 @@ from device.service.session_report import (
     Boot,
     CalibrationNote,
     FaultNote,
+    FormularyNote,
     OtherNote,
     PlungerNote,
     RegionRow,
@@ -39,6 +40,7 @@ _STARTED_SHOWN: Final = frozenset(
     {
         "session_id", "profile", "profile_sha256", "serum", "serum_sha256", "syringe", "syringe_sha256", "patient",
         "weight_g", "regions", "region_points", "at_ms", "ingredients", "ug_per_ml", "before_nl",
+        "formulary_version", "formulary_sha256",
     }
 )  # fmt: skip
 
@@ -130,6 +132,10 @@ def _header(report: SessionReport, zone: tzinfo | None) -> list[str]:
         *_row("serum", f"{started.serum}, sha256 {started.serum_sha256[:DIGEST]}"),
         *_row("syringe", f"{started.syringe}, sha256 {started.syringe_sha256[:DIGEST]}"),
     ]
+    if started.formulary_version:
+        digest = f"sha256 {started.formulary_sha256[:DIGEST]}"
+        lines += _row("formulary", f"version {started.formulary_version}, {digest}, when the session began")
+    lines += [line for one in report.formularies for line in _row("", _formulary(one))]
     lines += [line for one in report.calibrations for line in _row("calibration", _calibration(one))]
     if not report.calibrations:
         lines += _row("calibration", "none of this syringe in the journal")
@@ -155,6 +161,13 @@ def _calibration(one: CalibrationNote) -> str:
         f"{_ul(one.measured_nl)} uL measured on {_utc(one.at_ms)} ({one.method}); the file says "
         f"{_ul(one.stroke_nl)} uL; expires {_utc(one.expires_ms)}; record {one.seq}"
     )
+
+
+def _formulary(one: FormularyNote) -> str:
+    how = f"by {one.author}, signed by {one.signed_by}"
+    if one.rolled_back:
+        how += f"; ROLLED BACK by {one.by} (uid {one.uid}): {one.reason}"
+    return f"version {one.version} taken {_utc(one.at_ms)}: {how}; expires {_utc(one.expires_ms)}; record {one.seq}"
 
 
 def _boot(boot: Boot, *, restarted: bool) -> list[str]:
@@ -369,7 +382,7 @@ def _heading(text: str) -> list[str]:
 
 
 def _row(label: str, text: str) -> list[str]:
-    return _wrapped(f"{label:<{LABEL}}", text)
+    return _wrapped(f"{label:<{LABEL - 1}} ", text)
 
 
 def _item(seq: int, at_ms: int, text: str) -> list[str]:

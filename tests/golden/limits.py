@@ -39,7 +39,7 @@ from device.core.units import (
 )
 from drivers.ports import DriverError
 from drivers.pump.cavro_program import PumpCeiling, check_ceiling
-from tests.support.core import LIMITS, MS, PUMP, SPEC, SYRINGE, TIMING, make_ingredient, make_serum
+from tests.support.core import FORMULARY, LIMITS, MS, PUMP, SPEC, SYRINGE, TIMING, make_ingredient, make_serum
 from tests.support.machine import (
     CALIBRATE,
     DISARMED,
@@ -416,6 +416,18 @@ def calibration_rows() -> Iterable[Row]:
     )
 
 
+def formulary_rows() -> Iterable[Row]:
+    """Walk the signed bundle's end."""
+    expires_ms = NOON_MS + 90 * DAY_MS
+    ends = replace(in_session(), formulary=replace(FORMULARY, expires_ms=expires_ms))
+    yield walked(
+        "a formulary for 90 days",
+        range(-2, 3),
+        "an arming {v} ms after its end",
+        lambda late_ms: asked(ends, ArmRequested(at(expires_ms + late_ms))),
+    )
+
+
 def pump_rows() -> Iterable[Row]:
     """Walk the pump driver's own ceiling, with arithmetic of its own, on the programs that the machine loads."""
     one, many = _program(Mode.SINGLE), _program(Mode.CONTINUOUS)
@@ -576,6 +588,7 @@ TABLES: Final = (
     Table("For what a patient had before: core.patient_day, by firing in a second session", day_rows),
     Table("For a prime: core.shot_plan, through the machine", prime_rows),
     Table("For a calibration: core.calibration, through the machine", calibration_rows),
+    Table("For a formulary: core.formulary, through the machine", formulary_rows),
     Table("In the pump's driver: drivers.pump.cavro_program, on the programs that the machine loads", pump_rows),
     Table("When a console is described: core.device_spec", console_rows),
 )

@@ -15,6 +15,7 @@ from device.core.records import (
     CommandTaken,
     FaultRaised,
     FaultsCleared,
+    FormularyTaken,
     Json,
     MagazineIntent,
     MagazineSettled,
@@ -64,6 +65,20 @@ STARTED = SessionStarted(
     ingredients=["Lidocaine", "biotin"],
     ug_per_ml=[10_000, 333],
     before_nl=20_000,
+    formulary_version=3,
+    formulary_sha256="04" * 32,
+)
+TAKEN = FormularyTaken(
+    version=3,
+    sha256="04" * 32,
+    author="a pharmacist",
+    signed_by="pharmacy",
+    signed_ms=START_MS - 24 * HOUR_MS,
+    expires_ms=START_MS + 90 * 24 * HOUR_MS,
+    rolled_back=True,
+    reason="version 4 has a wrong depth",
+    by="a physician",
+    uid=1001,
 )
 CALIBRATED = SyringeCalibrated(
     syringe="1ml",
@@ -245,7 +260,7 @@ def without(records: Iterable[Record], kind: type[Record]) -> list[Record]:
 
 def eventful() -> Chain:
     """Return a journal with an earlier session of the same patient, and behind it the one in which all happens."""
-    chain = Chain().boot("boot-1").add(command("calibrate", uid=1001), CALIBRATED)
+    chain = Chain().boot("boot-1").add(TAKEN, command("calibrate", uid=1001), CALIBRATED)
     earlier = replace(STARTED, session_id="17e2b0c4d5f60718", at_ms=START_MS, before_nl=0, regions=[], region_points=[])
     first = replace(intent(1, 1, shots=1, region=""), session_id=earlier.session_id)
     chain.add(command("session start"), earlier, first, *outcome(first, WHOLE), command("session stop"))
