@@ -8,7 +8,7 @@ record (`device.journal_file`), so that an altered record is never shown or publ
 import csv
 import io
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -104,13 +104,19 @@ class JournalReader:
         with self._snapshot():
             return read_entries(self._connection, after, limit)
 
-    def verify(self) -> Verification:
-        """Check every page and every record. Raises only `JournalUnavailableError`; damage is the answer."""
+    def verify(self, take: Callable[[Entry], None] | None = None) -> Verification:
+        """Check every page and every record. Raises only `JournalUnavailableError`; damage is the answer.
+
+        `take` is handed each good record in its order, up to the first bad one: what is read so was checked from the
+        journal's first record on, in one state of the file, and no more than a record is held.
+        """
         records = 0
         try:
             with self._snapshot():
                 for entry in verified_entries(self._connection):
                     records = entry.seq
+                    if take is not None:
+                        take(entry)
         except JournalDamagedError as damage:
             return Verification(ok=False, records=records, first_bad_seq=damage.seq, what=damage.what)
         return Verification(ok=True, records=records, first_bad_seq=None, what="")

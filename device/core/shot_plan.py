@@ -59,6 +59,11 @@ class StrokePlan:
     """How many shots one magazine can hold: the pump's buffer and `limits.magazine_shots`."""
 
 
+def _ms(time_ns: int) -> str:
+    """Return a time for people, rounded up to the microsecond: what is too long never reads like what is allowed."""
+    return f"{-(-time_ns // 1000) / 1000:.3f}"
+
+
 def shot_increments(dose_nl: Nanolitres, carry: int, syringe: Syringe) -> tuple[Increments, int]:
     """Return a shot's whole increments and the remainder carried on, in 1/stroke_nl of an increment.
 
@@ -99,11 +104,9 @@ def plan_stroke(profile: Profile, syringe: Syringe, spec: DeviceSpec) -> StrokeP
             Refusal("burst", f"burst_shots {profile.burst_shots} exceeds the {plan.most_shots} shots of a magazine")
         )
     if profile.mode is not Mode.SINGLE and profile.interval_ns < fitting.stroke_ns(entry_speed, exit_speed, dwell_ns):
-        needed = fitting.stroke_ns(entry_speed, exit_speed, dwell_ns) / 1e6
+        needed = _ms(fitting.stroke_ns(entry_speed, exit_speed, dwell_ns))
         reasons.append(
-            Refusal(
-                "interval", f"a stroke takes {needed:.0f} ms: interval {profile.interval_ns / 1e6:g} ms is too short"
-            )
+            Refusal("interval", f"a stroke takes {needed} ms: interval {profile.interval_ns / 1e6:g} ms is too short")
         )
     if reasons:
         raise PlanRefused(tuple(reasons))
@@ -348,9 +351,7 @@ def plan_prime(
         reasons.append(Refusal("prime_volume", f"{ul(volume_nl)} are less than one plunger increment"))
     if duration_ns > limits.prime_ns:
         reasons.append(
-            Refusal(
-                "prime_time", f"it would take {duration_ns / 1e6:.0f} ms of limits.prime_ms {limits.prime_ns / 1e6:.0f}"
-            )
+            Refusal("prime_time", f"it would take {_ms(duration_ns)} ms of limits.prime_ms {limits.prime_ns / 1e6:.0f}")
         )
     if reasons:
         raise PlanRefused(tuple(reasons))

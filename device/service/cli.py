@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   mesogun session start --profile continuous --serum saline --syringe 1ml --regions front:20,crown:20 --state /tmp/gun
   mesogun prime --volume-ul 100; mesogun arm; mesogun disarm; mesogun session stop
   mesogun fault list; mesogun fault clear
+  mesogun session list; mesogun session report last
   mesogun journal verify --state /tmp/gun
 """
 
@@ -130,8 +131,8 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     _client_options(status)
     status.set_defaults(call="device.service.treatment_commands:status")
 
-    session = commands.add_parser("session", help="start or stop a session").add_subparsers(
-        dest="subcommand", metavar="start|stop", required=True
+    session = commands.add_parser("session", help="start or stop a session; list them, report one").add_subparsers(
+        dest="subcommand", metavar="start|stop|list|report", required=True
     )
     start = session.add_parser("start", help="start a session")
     start.add_argument("--profile", required=True, metavar="NAME", help="how to inject (config/profiles)")
@@ -145,6 +146,7 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     stop = session.add_parser("stop", help="stop the session")
     _client_options(stop)
     stop.set_defaults(call="device.service.treatment_commands:session_stop")
+    _add_session_records(session)
 
     for name, text in (("arm", "authorise shots"), ("disarm", "fire nothing more")):
         simple = commands.add_parser(name, help=text)
@@ -183,6 +185,32 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         simple = fault.add_parser(name, help=text)
         _client_options(simple)
         simple.set_defaults(call=f"device.service.treatment_commands:fault_{name}")
+
+
+def _add_session_records(session: "Subparsers[argparse.ArgumentParser]") -> None:
+    listing = session.add_parser(
+        "list",
+        help="list the journal's sessions",
+        epilog="examples:\n  mesogun session list\n  mesogun session list --patient p-0017 --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    listing.add_argument("--patient", metavar="ID", help="only this patient's")
+    report = session.add_parser(
+        "report",
+        help="what was given, on whose command, and the proof that nothing was altered",
+        description="Report one session from the journal, whose whole chain is checked first; no controller need run. "
+        "Exit code 1 when the journal is damaged, or contradicts itself about the session.",
+        epilog="examples:\n"
+        "  mesogun session report last\n"
+        "  mesogun session report 5f0c --state /tmp/gun\n"
+        "  mesogun session report 5f0c2a9d31e84b7a --json > session.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    report.add_argument("session", metavar="ID", help="the session's id, enough of its beginning, or: last")
+    for name, one in (("list", listing), ("report", report)):
+        one.add_argument("--state", type=Path, metavar="DIR", help="state directory (default: /var/lib/mesogun)")
+        one.add_argument("--json", action="store_true", help="print one JSON object")
+        one.set_defaults(call=f"device.service.session_commands:session_{name}")
 
 
 def _add_records(commands: "Subparsers[argparse.ArgumentParser]") -> None:

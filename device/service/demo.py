@@ -31,6 +31,7 @@ from device.service.broker import BrokerUnavailableError, start_broker
 from device.service.control_client import CommandRefused, ControllerAbsent, ask
 from device.service.demo_view import DemoView, open_view
 from device.service.errors import ServiceError
+from device.service.percentile import percentile
 from device.service.processes import configuration_of
 from device.service.sim_console import SimConsoleError, create_world, is_running, sim_paths, start_pump
 from device.settings import Configuration
@@ -333,13 +334,6 @@ class MotionTime:
         """Return the rate of `strokes`: intervals a minute, so that a span's first stroke does not flatter it."""
         worked_ns = self.worked_ns + self.last_ns - self.first_ns
         return round(60e9 * max(0, strokes - self.spans) / worked_ns, 1) if worked_ns else 0.0
-
-
-def percentile(values: Sequence[int], percent: int) -> int:
-    """Return the nearest-rank percentile of sorted values; -1 without any."""
-    if not values:
-        return -1
-    return values[max(0, -(-len(values) * percent // 100) - 1)]
 
 
 def _ul(increments: int, syringe: Syringe) -> float:

@@ -17,7 +17,8 @@ from device.settings.bundle import TRUSTED, verified
 PAGE = 500
 
 
-def _open(options: argparse.Namespace) -> JournalReader:
+def open_journal(options: argparse.Namespace) -> JournalReader:
+    """Open the journal in --state. Raises ServiceError, in one line, when it cannot be read."""
     state: Path = options.state or STANDARD_STATE
     try:
         return JournalReader.open(state / JOURNAL_NAME)
@@ -34,7 +35,7 @@ def _line(entry: Entry, *, as_json: bool) -> str:
 
 def journal_show(options: argparse.Namespace) -> int:
     """`mesogun journal show`."""
-    with _open(options) as reader:
+    with open_journal(options) as reader:
         try:
             after = max(0, reader.head().seq - options.last)
             while entries := reader.entries(after, PAGE):
@@ -48,7 +49,7 @@ def journal_show(options: argparse.Namespace) -> int:
 
 def journal_verify(options: argparse.Namespace) -> int:
     """`mesogun journal verify`: exit code 1 for a journal that is not what was written."""
-    with _open(options) as reader:
+    with open_journal(options) as reader:
         verification = reader.verify()
     if options.json:
         result = {
@@ -67,7 +68,7 @@ def journal_verify(options: argparse.Namespace) -> int:
 
 def journal_export(options: argparse.Namespace) -> int:
     """`mesogun journal export`."""
-    with _open(options) as reader:
+    with open_journal(options) as reader:
         try:
             for line in reader.export(options.format):
                 sys.stdout.write(line + "\n")

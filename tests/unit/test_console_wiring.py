@@ -10,10 +10,24 @@ from device.controller.recovery import OtherKindError, fold_journal, restored_se
 from device.core.patient_day import Before
 from device.core.records import SessionEnded, SessionStarted
 from device.core.units import Micrograms, Nanolitres
-from device.settings import load_configuration
+from device.settings import Configuration, load_configuration
 from drivers.pump.cavro_program import PumpCeiling
 from tests.support.journal import BOOTED, SETTLED, STARTED, journal_of
 from tests.support.settings import SHIPPED
+
+
+def started_with(configuration: Configuration) -> SessionStarted:
+    """Return the start of a session with files that `configuration` holds unchanged."""
+    profile, serum, syringe = "point-by-point", "saline", "1ml"
+    return replace(
+        STARTED,
+        profile=profile,
+        profile_sha256=configuration.profiles[profile].sha256,
+        serum=serum,
+        serum_sha256=configuration.serums[serum].sha256,
+        syringe=syringe,
+        syringe_sha256=configuration.syringes[syringe].sha256,
+    )
 
 
 def test_the_drivers_ceiling_is_the_consoles_own_limits() -> None:
@@ -41,17 +55,7 @@ def test_a_journal_of_the_other_kind_of_console_is_refused_and_its_own_kind_is_t
 @pytest.mark.parametrize("changed", ["", "profile_sha256", "serum_sha256", "syringe_sha256"])
 def test_a_session_is_not_continued_with_files_that_have_changed(tmp_path: Path, changed: str) -> None:
     configuration = load_configuration(SHIPPED)
-    profile = configuration.profiles["point-by-point"]
-    serum, syringe = configuration.serums["saline"], configuration.syringes["1ml"]
-    started = replace(
-        STARTED,
-        profile="point-by-point",
-        profile_sha256=profile.sha256,
-        serum="saline",
-        serum_sha256=serum.sha256,
-        syringe="1ml",
-        syringe_sha256=syringe.sha256,
-    )
+    started = started_with(configuration)
     if changed:
         other: dict[str, Any] = {changed: "00" * 32}
         started = replace(started, **other)
@@ -59,22 +63,16 @@ def test_a_session_is_not_continued_with_files_that_have_changed(tmp_path: Path,
         session = restored_session(fold_journal(journal, simulated=True), configuration)
     assert (session is None) is bool(changed)
     if session is not None:
+        profile, syringe = configuration.profiles[started.profile], configuration.syringes[started.syringe]
+        serum = configuration.serums[started.serum]
         assert (session.profile, session.serum, session.syringe) == (profile.value, serum.value, syringe.value)
         assert session.planned_shots == sum(started.region_points)
 
 
 def test_a_continued_session_still_counts_what_its_patient_had_before_it(tmp_path: Path) -> None:
     configuration = load_configuration(SHIPPED)
-    profile = configuration.profiles["point-by-point"]
-    serum, syringe = configuration.serums["saline"], configuration.syringes["1ml"]
     started = replace(
-        STARTED,
-        profile="point-by-point",
-        profile_sha256=profile.sha256,
-        serum="saline",
-        serum_sha256=serum.sha256,
-        syringe="1ml",
-        syringe_sha256=syringe.sha256,
+        started_with(configuration),
         at_ms=2_000_000_000_000,
         ingredients=["Sodium Chloride"],
         ug_per_ml=[9_000],

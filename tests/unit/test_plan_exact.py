@@ -1,5 +1,6 @@
 """The plan to the last figure: how gently each phase is given, what a prime is, and what a refusal says."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -128,7 +129,7 @@ def test_a_prime_may_last_as_long_as_allowed_and_no_nanosecond_longer() -> None:
 def test_a_refused_prime_says_every_figure() -> None:
     with pytest.raises(PlanRefused) as refused:
         prime(50_000, prime_nl=40_000, prime_ns=199_999_999)
-    taken_ms = f"{prime_ns(1_224) / 1e6:.0f}"
+    taken_ms = f"{math.ceil(prime_ns(1_224) / 1000) / 1000:.3f}"
     assert refused.value.reasons == (
         Refusal("prime_volume", "50 uL exceed limits.prime_ul 40 uL"),
         Refusal("prime_time", f"it would take {taken_ms} ms of limits.prime_ms 200"),

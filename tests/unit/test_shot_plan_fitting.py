@@ -1,5 +1,6 @@
 """How the planner fits a dose: no slower, no longer and no faster than it must; and each refusal in its words."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,11 @@ LARGE = make_profile(dose_nl=90_000)
 PLAN = plan_stroke(LARGE, SYRINGE, SPEC)
 TRAVELS = {Phase.ENTRY: 433 + PLAN.suck_back, Phase.DWELL: 1_297, Phase.EXIT: 433}
 """The most that each of its phases can have to move: its share and one increment more, the first the suck-back too."""
+
+
+def told_ms(time_ns: int) -> str:
+    """Return a time as a refusal tells it: up to the next microsecond."""
+    return f"{math.ceil(time_ns / 1000) / 1000:.3f}"
 
 
 def with_pump(**changes: Any) -> DeviceSpec:
@@ -230,7 +236,7 @@ def test_a_repeating_profile_may_be_due_again_the_moment_its_stroke_is_over(mode
     assert reasons(replace(profile, interval_ns=too_short)) == [
         (
             "interval",
-            f"a stroke takes {stroke_ns / 1e6:.0f} ms: interval {too_short / 1e6:g} ms is too short",
+            f"a stroke takes {told_ms(stroke_ns)} ms: interval {too_short / 1e6:g} ms is too short",
         )
     ]
     single = make_profile(mode=Mode.SINGLE, interval_ns=100 * MS)
@@ -335,7 +341,7 @@ def test_a_prime_is_a_magazine_of_one_move_into_the_air() -> None:
 def test_a_prime_may_last_its_longest_and_not_a_nanosecond_more() -> None:
     longest_ns = plunger_move_ns(Increments(1_246), pump=PUMP, top_speed=PUMP.refill_speed)
     assert primed(50_000, replace(SPEC, limits=make_limits(prime_ns=longest_ns))) is not None
-    with pytest.raises(PlanRefused, match=r"it would take \d+ ms of limits\.prime_ms \d+"):
+    with pytest.raises(PlanRefused, match=r"it would take \d+\.\d{3} ms of limits\.prime_ms \d+"):
         primed(50_000, replace(SPEC, limits=make_limits(prime_ns=longest_ns - 1)))
 
 
@@ -351,7 +357,7 @@ def test_every_reason_against_a_prime_is_told_at_once() -> None:
     took = plunger_move_ns(Increments(7_200 + 46), pump=PUMP, top_speed=PUMP.refill_speed)
     assert [(reason.code, reason.message) for reason in refused.value.reasons] == [
         ("prime_volume", "300.001 uL exceed limits.prime_ul 300 uL"),
-        ("prime_time", f"it would take {took / 1e6:.0f} ms of limits.prime_ms 5"),
+        ("prime_time", f"it would take {told_ms(took)} ms of limits.prime_ms 5"),
     ]
     with pytest.raises(PlanRefused, match=r"0\.041 uL are less than one plunger increment"):
         primed(41)

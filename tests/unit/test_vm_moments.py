@@ -2,27 +2,11 @@
 
 from collections import Counter
 
-from drivers.ports import LineMap
+from tests.support.console import LINES
 from tests.vm.rig.moments import KINDS, Place, choose, place_at
 from tests.vm.rig.wires import Edge
 
 LENGTH_NS = 1_000_000
-LINES = LineMap(
-    trigger_a=5,
-    trigger_b=6,
-    stop_a=13,
-    stop_b=19,
-    home=26,
-    contact=21,
-    phase=20,
-    step=17,
-    direction=27,
-    enable=22,
-    gate_1=23,
-    gate_2=24,
-    light=12,
-    buzzer=16,
-)
 
 
 def test_each_kind_of_blow_meets_every_equal_slice_of_the_stroke_once() -> None:

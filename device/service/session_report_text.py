@@ -1,0 +1,441 @@
+"""How a session's report is shown: plain text of 100 columns for people, one JSON object for programs.
+
+Owns form alone; every figure is `session_report`'s. Times are given in UTC and in a time zone that is an argument,
+volumes in microlitres to the nanolitre. What a record held and no line here has a place for is shown by its name.
+"""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final
+
+from device.core.journal_chain import TS_MS_MAX
+from device.core.patient_day import DAY_MS
+from device.core.records import KINDS, SessionStarted
+from device.journal_reader import utc_text
+from device.service.session_records import SessionSummary
+from device.service.session_report import (
+    Boot,
+    CalibrationNote,
+    FaultNote,
+    FormularyNote,
+    OtherNote,
+    PlungerNote,
+    RegionRow,
+    SessionReport,
+    ShotNote,
+    UncertainMagazine,
+)
+
+COLUMNS: Final = 100
+LABEL: Final = 13
+DIGEST: Final = 16
+"""Digits shown of a file's digest: enough to tell two files apart; --json has them all."""
+
+OVERRIDES: Final = ("limit_overridden", "Overridden limits")
+"""The kind of record that says who overrode what, and its heading: an auditor is told when there were none, too."""
+
+_STARTED_SHOWN: Final = frozenset(
+    {
+        "session_id", "profile", "profile_sha256", "serum", "serum_sha256", "syringe", "syringe_sha256", "patient",
+        "weight_g", "regions", "region_points", "at_ms", "ingredients", "ug_per_ml", "before_nl",
+        "formulary_version", "formulary_sha256",
+    }
+)  # fmt: skip
+
+
+def report_json(report: SessionReport, zone: tzinfo | None) -> dict[str, Any]:
+    """Return the report as one JSON object; beside each time in ms since 1970 it stands as text, in UTC and local."""
+    found = {"ok": report.good, **asdict(report)}
+    dated: dict[str, Any] = _with_texts(found, zone)
+    return dated
+
+
+def list_json(sessions: Sequence[SessionSummary], zone: tzinfo | None, problem: str) -> dict[str, Any]:
+    """Return the list as one JSON object."""
+    dated = [_with_texts(asdict(session), zone) for session in sessions]
+    return {"ok": not problem, "sessions": dated, "problem": problem}
+
+
+def _with_texts(value: Any, zone: tzinfo | None) -> Any:
+    if isinstance(value, list | tuple):
+        return [_with_texts(one, zone) for one in value]
+    if not isinstance(value, dict):
+        return value
+    dated: dict[str, Any] = {}
+    for name, one in value.items():
+        dated[name] = _with_texts(one, zone)
+        if name.endswith("_ms") and isinstance(one, int) and _has_text(one):
+            stem = name.removesuffix("_ms")
+            dated[f"{stem}_utc"], dated[f"{stem}_local"] = utc_text(one), _local(one, zone)
+    return dated
+
+
+def list_lines(sessions: Sequence[SessionSummary], zone: tzinfo | None) -> list[str]:
+    """Return the list for people, the latest session last."""
+    if not sessions:
+        return ["no session"]
+    lines = [
+        f"{'session':<17} {'started (local)':<26} {'patient':<13} {'profile':<15} {'shots':>5} {'booked uL':>11}  end"
+    ]
+    for one in sessions:
+        marks = [
+            *([f"{one.partial} partial"] if one.partial else []),
+            *([f"{one.uncertain} uncertain"] if one.uncertain else []),
+            *([_count(one.faults, "fault")] if one.faults else []),
+            *(["simulated"] if one.simulated else []),
+        ]
+        lines.append(
+            f"{one.session_id:<17} {_local(one.started_ms, zone):<26} {_printable(one.patient) or '-':<13} "
+            f"{one.profile:<15} {one.shots:>5} {_ul(one.booked_nl):>11}  {one.end}"
+            + (f" ({', '.join(marks)})" if marks else "")
+        )
+    return lines
+
+
+def report_lines(report: SessionReport, zone: tzinfo | None) -> list[str]:
+    """Return the report for people. What is wrong stands first and last."""
+    alarm = [line for problem in report.problems for line in _wrapped("!!! ", problem)]
+    sections = [
+        _header(report, zone),
+        alarm,
+        _given(report),
+        _shots(report),
+        _hands(report),
+        _gun(report),
+        *(_others(report)),
+        _proof(report),
+        alarm,
+    ]
+    lines: list[str] = []
+    for section in sections:
+        if section:
+            lines += [*([""] if lines else []), *section]
+    return lines
+
+
+def _header(report: SessionReport, zone: tzinfo | None) -> list[str]:
+    started = report.started
+    title = f"Session {started.session_id}"
+    mark = "SIMULATED: no patient was treated" if report.simulated else ""
+    weight = f", {_decimal(started.weight_g, 1000)} kg" if started.weight_g is not None else ", weight not given"
+    ended = "no record" if report.ended_ms is None else _both(report.ended_ms, zone)
+    lines = [
+        f"{title}{mark:>{COLUMNS - len(title)}}",
+        "=" * COLUMNS,
+        *_row("started", _both(report.started_ms, zone)),
+        *_row("ended", ended),
+        *_row("end", report.end + _lasted(report)),
+        *_row("patient", (started.patient or "without an id") + weight),
+        *_row("profile", f"{started.profile}, sha256 {started.profile_sha256[:DIGEST]}"),
+        *_row("serum", f"{started.serum}, sha256 {started.serum_sha256[:DIGEST]}"),
+        *_row("syringe", f"{started.syringe}, sha256 {started.syringe_sha256[:DIGEST]}"),
+    ]
+    if started.formulary_version:
+        digest = f"sha256 {started.formulary_sha256[:DIGEST]}"
+        lines += _row("formulary", f"version {started.formulary_version}, {digest}, when the session began")
+    lines += [line for one in report.formularies for line in _row("", _formulary(one))]
+    lines += [line for one in report.calibrations for line in _row("calibration", _calibration(one))]
+    if not report.calibrations:
+        lines += _row("calibration", "none of this syringe in the journal")
+    lines += [line for number, boot in enumerate(report.boots) for line in _boot(boot, restarted=number > 0)]
+    further = {field.name: getattr(started, field.name) for field in fields(SessionStarted)}
+    shown = {name: value for name, value in further.items() if name not in _STARTED_SHOWN and value not in _EMPTY}
+    lines += [line for name, value in shown.items() for line in _row(name, str(value))]
+    return lines
+
+
+_EMPTY: Final[tuple[object, ...]] = ("", None, [], 0)
+
+
+def _lasted(report: SessionReport) -> str:
+    if report.ended_ms is None or report.ended_ms < report.started_ms:
+        return ""
+    minutes, seconds = divmod((report.ended_ms - report.started_ms) // 1000, 60)
+    return f", after {minutes} min {seconds} s"
+
+
+def _calibration(one: CalibrationNote) -> str:
+    return (
+        f"{_ul(one.measured_nl)} uL measured on {_utc(one.at_ms)} ({one.method}); the file says "
+        f"{_ul(one.stroke_nl)} uL; expires {_utc(one.expires_ms)}; record {one.seq}"
+    )
+
+
+def _formulary(one: FormularyNote) -> str:
+    how = f"by {one.author}, signed by {one.signed_by}"
+    if one.rolled_back:
+        how += f"; ROLLED BACK by {one.by} (uid {one.uid}): {one.reason}"
+    return f"version {one.version} taken {_utc(one.at_ms)}: {how}; expires {_utc(one.expires_ms)}; record {one.seq}"
+
+
+def _boot(boot: Boot, *, restarted: bool) -> list[str]:
+    text = (
+        f"{boot.version}, configuration {boot.configuration_sha256[:DIGEST]}, "
+        f"boot {boot.boot_id} of {_utc(boot.at_ms)}, record {boot.seq}"
+    )
+    if not restarted:
+        return _row("software", text)
+    was = f"magazine {boot.open_magazine} was loaded" if boot.open_magazine else "nothing was loaded"
+    return _row("RESTARTED", f"{text}; {was} (by hand, after a crash or a power cut: no record says which)")
+
+
+def _given(report: SessionReport) -> list[str]:
+    volumes = report.volumes
+    points = sum(report.started.region_points)
+    lines = [
+        *_heading("What was given"),
+        *_row(
+            "booked", f"{_ul(volumes.booked_nl)} uL in {_count(report.shots, 'shot')}; {points or 'no'} points planned"
+        ),
+        *_row("planned", f"{_ul(volumes.planned_nl)} uL for these shots"),
+        *_row(
+            "by phase",
+            f"entry {_ul(volumes.entry_nl)} uL, dwell {_ul(volumes.dwell_nl)} uL, exit {_ul(volumes.exit_nl)} uL",
+        ),
+        *_row("elsewhere", f"primed {_ul(volumes.primed_nl)} uL into the air, drawn {_ul(volumes.drawn_nl)} uL"),
+        *_row("before", f"{_ul(report.before_nl)} uL to this patient in the 24 h before the session"),
+    ]
+    if volumes.uncertain_nl:
+        lines += _row(
+            "uncertain", f"{_ul(volumes.uncertain_nl)} uL of the booked are the most that can have been given"
+        )
+    if report.open_magazine:
+        most = f"up to {_ul(volumes.open_most_nl)} uL more may have been given, or still be"
+        lines += _row("OPEN", f"magazine {report.open_magazine} has no outcome here: {most}")
+    for one in report.ingredients:
+        lines += _row(
+            "ingredient",
+            f"{one.name}, {_decimal(one.concentration_ug_per_ml, 1000)} mg/mL: {_mg(one.session_ug)} mg in this "
+            f"session, {_mg(one.before_ug)} mg in the 24 h before, {_mg(one.session_ug + one.before_ug)} mg together",
+        )
+    if not report.ingredients:
+        lines += _row("ingredient", "none in the record of the session's start")
+    return lines
+
+
+_TABLE: Final = "{:<18} {:>6} {:>9} {:>7} {:>9}  {:>10} {:>10} {:>10} {:>10}"
+
+
+def _shots(report: SessionReport) -> list[str]:
+    heads = ("region", "points", "delivered", "partial", "uncertain", "booked uL", "entry uL", "dwell uL", "exit uL")
+    total = RegionRow(
+        region="all",
+        points=sum(report.started.region_points),
+        delivered=sum(row.delivered for row in report.regions),
+        partial=sum(row.partial for row in report.regions),
+        uncertain=sum(row.uncertain for row in report.regions),
+        booked_nl=report.volumes.booked_nl,
+        entry_nl=report.volumes.entry_nl,
+        dwell_nl=report.volumes.dwell_nl,
+        exit_nl=report.volumes.exit_nl,
+    )
+    lines = [*_heading("Shots"), _TABLE.format(*heads)]
+    lines += [
+        _TABLE.format(
+            row.region[:18] or "-",
+            "-" if row.points is None else row.points,
+            row.delivered,
+            row.partial,
+            row.uncertain,
+            *map(_ul, (row.booked_nl, row.entry_nl, row.dwell_nl, row.exit_nl)),
+        )
+        for row in (*report.regions, total)
+    ]
+    lines += [line for one in report.not_delivered for line in _shot(one)]
+    return lines
+
+
+def _shot(one: ShotNote) -> list[str]:
+    depth = f", needle {one.depth_um / 1000:.3f} mm deep" if one.depth_um >= 0 else ""
+    return _item(
+        one.seq,
+        one.at_ms,
+        f"shot {one.shot}{f' ({one.region})' if one.region else ''} {one.outcome}: {one.reason or 'no reason'}; booked "
+        f"{_ul(one.booked_nl)} of {_ul(one.planned_nl)} uL (entry {_ul(one.entry_nl)}, dwell {_ul(one.dwell_nl)}, exit "
+        f"{_ul(one.exit_nl)}){depth}",
+    )
+
+
+def _hands(report: SessionReport) -> list[str]:
+    """Return what people did: commands, and presses that fired nothing."""
+    lines = _heading("Commands")
+    for one in report.commands:
+        answer = "accepted" if one.accepted else f"REFUSED: {one.reason}"
+        lines += _item(one.seq, one.at_ms, f"{one.command} by uid {one.uid} (pid {one.pid}): {answer}")
+    if not report.commands:
+        lines.append("none")
+    presses = ", ".join(f"{one.presses} {one.reason}" for one in report.refused_presses)
+    return [*lines, *_row("presses", f"refused: {presses or 'none'}")]
+
+
+def _gun(report: SessionReport) -> list[str]:
+    """Return what the gun did and met: faults, doubts, refills, timings."""
+    met = [
+        *((fault.seq, fault.at_ms, _fault(fault)) for fault in report.faults),
+        *((one.seq, one.at_ms, _magazine(one)) for one in report.uncertain_magazines),
+        *((one.seq, one.at_ms, _plunger(one)) for one in report.plunger),
+    ]
+    lines = _heading("Faults and doubts")
+    lines += [line for note in sorted(met) for line in _item(*note)] or ["none"]
+    lines += ["", *_heading("Refills")]
+    for refill in report.refills:
+        way = f"from increment {refill.from_position} to {refill.position}"
+        lines += _item(refill.seq, refill.at_ms, f"{_ul(refill.volume_nl)} uL drawn, {way}")
+    if not report.refills:
+        lines.append("none")
+    return [*lines, "", *_timings(report)]
+
+
+def _fault(fault: FaultNote) -> str:
+    if not fault.latched:
+        cleared = "does not latch"
+    elif fault.cleared_ms is None:
+        cleared = "NOT CLEARED in this session"
+    else:
+        cleared = f"cleared {_utc(fault.cleared_ms)} by uid {fault.cleared_by_uid}"
+    detail = f" ({fault.detail})" if fault.detail else ""
+    return f"fault {fault.code}, {fault.priority}: {fault.title}{detail}; {cleared}"
+
+
+def _magazine(one: UncertainMagazine) -> str:
+    return (
+        f"magazine {one.magazine_id} ({one.purpose}) settled as UNCERTAIN: {one.reason}; booked at the most, "
+        f"{_ul(one.given_nl)} uL in {_count(one.shots, 'shot')}"
+    )
+
+
+def _plunger(one: PlungerNote) -> str:
+    if one.expected is None:
+        return f"plunger homed to increment {one.position}: what it held is waste"
+    return f"plunger found at increment {one.position}, booked at {one.expected}"
+
+
+def _timings(report: SessionReport) -> list[str]:
+    timings = report.timings
+    if timings.stroke_us_max < 0:
+        return [*_heading("Timings"), "no shot was measured"]
+    return [
+        *_heading("Timings"),
+        *_row(
+            "first step",
+            f"p50 {timings.press_to_step_us_p50} us, p99 {timings.press_to_step_us_p99} us, at most "
+            f"{timings.press_to_step_us_max} us after {_count(timings.presses, 'press', 'presses')}",
+        ),
+        *_row(
+            "steps late",
+            f"p50 {timings.step_late_us_p50} us (median shot), p99 {timings.step_late_us_p99} us (worst shot), at most "
+            f"{timings.step_late_us_max} us",
+        ),
+        *_row(
+            "strokes",
+            f"{timings.stroke_us_min / 1000:.1f} to {timings.stroke_us_max / 1000:.1f} ms, "
+            f"{timings.depth_um_min / 1000:.3f} to {timings.depth_um_max / 1000:.3f} mm deep",
+        ),
+    ]
+
+
+def _others(report: SessionReport) -> list[list[str]]:
+    kind, heading = OVERRIDES
+    overrides = [one for one in report.others if one.kind == kind]
+    others = [one for one in report.others if one.kind != kind]
+    sections = []
+    if overrides or kind in KINDS:
+        sections.append([*_heading(heading), *(_other_lines(overrides) or ["none"])])
+    if others:
+        sections.append([*_heading("Other records"), *_other_lines(others)])
+    return sections
+
+
+def _other_lines(others: Iterable[OtherNote]) -> list[str]:
+    lines: list[str] = []
+    for one in others:
+        values = " ".join(f"{name}={value}" for name, value in one.fields.items() if value not in ("", None, []))
+        lines += _item(one.seq, one.at_ms, f"{one.kind} {values}")
+    return lines
+
+
+def _proof(report: SessionReport) -> list[str]:
+    proof = report.proof
+    if proof.damage:
+        chain = f"only the first {proof.records} records of the journal are good"
+    else:
+        chain = f"whole: all {proof.records} records of the journal, each checked against the one before it"
+    agree = "the shots' records, the ledger and the record of the end agree"
+    if report.ended_ms is None:
+        agree = "the shots' records and the ledger agree; no record of the end"
+    if report.problems:
+        agree = "SEE THE PROBLEMS"
+    return [
+        *_heading("Proof"),
+        *_row("chain", chain),
+        *_row("session", f"records {proof.first_seq} to {proof.last_seq}"),
+        *_row("hash", proof.last_hash),
+        *_row("", f"of record {proof.last_seq}, boot {proof.last_boot_id}: it covers every record from the first on"),
+        *_row("totals", agree),
+    ]
+
+
+def _heading(text: str) -> list[str]:
+    return [text, "-" * len(text)]
+
+
+def _row(label: str, text: str) -> list[str]:
+    return _wrapped(f"{label:<{LABEL - 1}} ", text)
+
+
+def _item(seq: int, at_ms: int, text: str) -> list[str]:
+    return _wrapped(f"{seq:>7}  {_utc(at_ms)}  ", text)
+
+
+def _wrapped(prefix: str, text: str) -> list[str]:
+    """Return `text` behind `prefix`, wrapped; a word longer than the room (an unbroken name) is broken too."""
+    return textwrap.wrap(
+        _printable(text), COLUMNS, initial_indent=prefix, subsequent_indent=" " * len(prefix), break_on_hyphens=False
+    ) or [prefix.rstrip()]
+
+
+def _printable(text: str) -> str:
+    """Return `text` with what a terminal would obey and not show, as from a free-text field, made visible."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in text)
+
+
+def _has_text(at_ms: int) -> bool:
+    # Less than a day before the end of what has a text: any time zone's then has one, too.
+    return 0 < at_ms <= TS_MS_MAX - DAY_MS
+
+
+def _utc(at_ms: int) -> str:
+    return utc_text(at_ms) if _has_text(at_ms) else "at an unknown time"
+
+
+def _local(at_ms: int, zone: tzinfo | None) -> str:
+    if not _has_text(at_ms):
+        return "at an unknown time"
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
+    text = moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %z")
+    return f"{text[:-2]}:{text[-2:]}"
+
+
+def _both(at_ms: int, zone: tzinfo | None) -> str:
+    return f"{_utc(at_ms)}, local {_local(at_ms, zone)}" if _has_text(at_ms) else "at an unknown time"
+
+
+def _ul(volume_nl: int) -> str:
+    return _decimal(volume_nl, 1000, digits=3)
+
+
+def _count(number: int, one: str, more: str = "") -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def _mg(mass_ug: int) -> str:
+    return _decimal(mass_ug, 1000, digits=3)
+
+
+def _decimal(value: int, unit: int, *, digits: int = 0) -> str:
+    """Return `value / unit` exactly, for a unit of 1000, with at least so many digits behind the point."""
+    whole, rest = divmod(abs(value), unit)
+    behind = f"{rest:03d}".rstrip("0").ljust(digits, "0")
+    return f"{'-' if value < 0 else ''}{whole}" + (f".{behind}" if behind else "")
