@@ -17,17 +17,19 @@ from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
 import device
+from device.core.course import Course
 from device.core.device_spec import DeviceSpec
 from device.core.profile import Profile
 from device.core.serum import Serum
 from device.core.syringe import Syringe
 from device.settings.device_file import DeviceFile, MqttTable, PumpTable
-from device.settings.formulary import ProfileFile, SerumFile, SyringeFile
+from device.settings.formulary import CourseFile, ProfileFile, SerumFile, SyringeFile
 from device.settings.problems import ConfigurationError, Document, Problem, shown
 from device.settings.reading import Named, Read, Reader
 from drivers.ports import LineMap
 
 DEVICE_FILE: Final = "device.toml"
+COURSES: Final = "courses"
 PROFILES: Final = "profiles"
 SERUMS: Final = "serums"
 SYRINGES: Final = "syringes"
@@ -88,6 +90,7 @@ class Configuration:
     profiles: Mapping[str, Loaded[Profile]]
     serums: Mapping[str, Loaded[Serum]]
     syringes: Mapping[str, Loaded[Syringe]]
+    courses: Mapping[str, Loaded[Course]]
     sha256: str
 
 
@@ -150,12 +153,13 @@ def find_configuration_directory(
 
 
 def load_configuration(directory: Path) -> Configuration:
-    """Return the configuration in `directory`: device.toml and the files in profiles, serums and syringes.
+    """Return the configuration in `directory`: device.toml and the files in courses, profiles, serums and syringes.
 
     Raises ConfigurationError with every problem of every file; nothing partial is returned.
     """
     reader = Reader()
     console = reader.file(directory / DEVICE_FILE, DeviceFile)
+    courses = reader.folder(directory / COURSES, CourseFile)
     profiles = reader.folder(directory / PROFILES, ProfileFile)
     serums = reader.folder(directory / SERUMS, SerumFile)
     syringes = reader.folder(directory / SYRINGES, SyringeFile)
@@ -164,6 +168,7 @@ def load_configuration(directory: Path) -> Configuration:
         _hold_to_console(reader, console, profiles, syringes)
     loaded_profiles = _loaded(reader, profiles, ProfileFile.to_profile)
     loaded_serums = _loaded(reader, serums, SerumFile.to_serum)
+    loaded_courses = _loaded(reader, courses, CourseFile.to_course)
     if console is None or spec is None or reader.problems:
         raise ConfigurationError(sorted(reader.problems, key=lambda problem: (problem.file, problem.line or 0)))
     stroke_increments = spec.pump.stroke_increments
@@ -176,7 +181,10 @@ def load_configuration(directory: Path) -> Configuration:
         profiles=loaded_profiles,
         serums=loaded_serums,
         syringes=_loaded(reader, syringes, lambda file: file.to_syringe(stroke_increments)),
-        sha256=_digest(directory, [console.document, *(each.document for each in (*profiles, *serums, *syringes))]),
+        courses=loaded_courses,
+        sha256=_digest(
+            directory, [console.document, *(each.document for each in (*courses, *profiles, *serums, *syringes))]
+        ),
     )
 
 

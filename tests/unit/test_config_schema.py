@@ -12,7 +12,13 @@ from device.service.config_schema import generate_schemas, schema_text, write_sc
 from tests.support.settings import SHIPPED
 
 COMMITTED = SHIPPED / "schema"
-KINDS = {"device": "device.toml", "profile": "profiles/*.toml", "serum": "serums/*.toml", "syringe": "syringes/*.toml"}
+KINDS = {
+    "course": "courses/*.toml",
+    "device": "device.toml",
+    "profile": "profiles/*.toml",
+    "serum": "serums/*.toml",
+    "syringe": "syringes/*.toml",
+}
 JSON_TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "integer": (int,),

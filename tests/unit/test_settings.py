@@ -77,7 +77,7 @@ def test_a_missing_device_file_is_told_beside_the_other_files_problems(draft: Dr
     ]
 
 
-@pytest.mark.parametrize("folder", ["profiles", "serums", "syringes"])
+@pytest.mark.parametrize("folder", ["courses", "profiles", "serums", "syringes"])
 def test_a_kind_of_file_of_which_there_is_none_is_a_problem(draft: Draft, folder: str) -> None:
     shutil.rmtree(draft.directory / folder)
     assert draft.problems() == [
@@ -233,7 +233,7 @@ def test_the_digest_is_the_same_for_the_same_files_and_another_for_any_other_byt
 
 
 def test_the_digest_is_that_of_the_sorted_lines_of_sha256sum(shipped: Configuration) -> None:
-    names = sorted(path.relative_to(SHIPPED).as_posix() for path in SHIPPED.rglob("*.toml"))
+    names = [DEVICE, *sorted(path.relative_to(SHIPPED).as_posix() for path in SHIPPED.glob("*/*.toml"))]
     lines = [f"{hashlib.sha256((SHIPPED / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     assert shipped.sha256 == hashlib.sha256("".join(lines).encode()).hexdigest()
 
