@@ -41,7 +41,8 @@ class SessionStarted:
     """A session began. The digests cover the files' content, so that a change in them is seen after a restart.
 
     `at_ms` is the wall clock, 0 unknown. `ingredients` and `ug_per_ml` say what is in the serum, in the same order.
-    `before_nl` is what the patient had in the 24 hours before.
+    `before_nl` is what the patient had in the 24 hours before. `course_session` is its number of `course_sessions` in
+    the course, 0 outside of one; `utc_offset_s` is how far the console's own time was ahead of UTC.
     """
 
     KIND: ClassVar[str] = "session_started"
@@ -60,6 +61,11 @@ class SessionStarted:
     ingredients: list[str] = field(default_factory=list)
     ug_per_ml: list[int] = field(default_factory=list)
     before_nl: int = 0
+    course: str = ""
+    course_sha256: str = ""
+    course_session: int = 0
+    course_sessions: int = 0
+    utc_offset_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +245,19 @@ class FaultsCleared:
     uid: int
 
 
+@dataclass(frozen=True, slots=True)
+class LimitOverridden:
+    """A soft limit was overridden, by whom and why; `figure` says what it went beyond, `limit` is its code."""
+
+    KIND: ClassVar[str] = "limit_overridden"
+    session_id: str
+    limit: str
+    reason: str
+    by: str
+    uid: int
+    figure: str
+
+
 Record: TypeAlias = (
     Booted
     | CommandTaken
@@ -254,6 +273,7 @@ Record: TypeAlias = (
     | PressRefused
     | FaultRaised
     | FaultsCleared
+    | LimitOverridden
 )
 
 KINDS: dict[str, type[Record]] = {
@@ -273,6 +293,7 @@ KINDS: dict[str, type[Record]] = {
         PressRefused,
         FaultRaised,
         FaultsCleared,
+        LimitOverridden,
     )
 }
 

@@ -138,6 +138,12 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     start.add_argument("--patient", default="", metavar="ID", help="opaque id; never leaves the device")
     start.add_argument("--weight-kg", type=_weight, metavar="W", dest="weight_g", help="for limits per kilogram")
     start.add_argument("--regions", type=_regions, default=[], metavar="NAME:POINTS,...", help="planned points")
+    start.add_argument("--course", default="", metavar="NAME", help="the next session of this course (config/courses)")
+    start.add_argument("--anew", action="store_true", help="begin the course again at its first session")
+    start.add_argument(
+        "--override", default="", metavar="REASON", help="start although a soft limit refuses; stands in the journal"
+    )
+    start.add_argument("--by", default="", metavar="NAME", help="whose word the override is; both are published")
     _client_options(start)
     start.set_defaults(call="device.service.treatment_commands:session_start")
     stop = session.add_parser("stop", help="stop the session")
