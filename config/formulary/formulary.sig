@@ -1,3 +1,3 @@
 # The signature of formulary.toml, byte for byte.
 key = "demo"
-signature = "16pHKNGHaZ3H3vyGfVT8UPAxc06QFRraZmP+GJlefPenZVqy3ZdB+clqrSGuDaKA/EtIo2u0KnYKCiUdUKItCQ=="
+signature = "UEc1LvWnMowxlZPfOBluazyltIsTsbl3tWmbZREOfC8D/UQIQK8CgpCsdA9zCr+QrM54qBWh1GVA2epvUfzLCQ=="

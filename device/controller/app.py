@@ -235,6 +235,11 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def utc_offset_s(at_ms: int) -> int:
+    """Return how far this computer's own time is ahead of UTC at a time of the wall clock."""
+    return time.localtime(at_ms // 1000).tm_gmtoff
+
+
 def _pins(options: RunOptions) -> str:
     if options.simulation is not None:
         return f"sim:{options.simulation.world}"
@@ -327,7 +332,8 @@ class Controller:
         if command == "status":
             return self._status()
         self._requests += 1
-        request = Request(number=self._requests, uid=uid, pid=pid, at_ms=wall_clock_ms())
+        at_ms = wall_clock_ms()
+        request = Request(number=self._requests, uid=uid, pid=pid, at_ms=at_ms, utc_offset_s=utc_offset_s(at_ms))
         event = self._event(command, arguments, request)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[request.number] = future
@@ -386,6 +392,7 @@ class Controller:
         profile = _named(configuration.profiles, "profile", arguments.profile)
         serum = _named(configuration.serums, "serum", arguments.serum)
         syringe = _named(configuration.syringes, "syringe", arguments.syringe)
+        course = _named(configuration.courses, "course", arguments.course) if arguments.course else None
         return SessionStartRequested(
             request=request,
             session_id=uuid.uuid4().hex[:16],
@@ -398,6 +405,11 @@ class Controller:
             patient=arguments.patient,
             weight_g=arguments.weight_g,
             regions=tuple(Region(region.name, region.points) for region in arguments.regions),
+            course=course.value if course is not None else None,
+            course_sha256=course.sha256 if course is not None else "",
+            anew=arguments.anew,
+            override_reason=arguments.override_reason,
+            override_by=arguments.override_by,
         )
 
 

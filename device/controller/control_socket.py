@@ -81,7 +81,7 @@ class RegionArguments(Arguments):
 
 
 class SessionStartArguments(Arguments):
-    """`session_start`: names of configured files; the weight in grams; opaque patient id."""
+    """`session_start`: names of configured files; the weight in grams; opaque patient id; a soft limit's override."""
 
     profile: str = Field(min_length=1, max_length=80)
     serum: str = Field(min_length=1, max_length=80)
@@ -89,6 +89,10 @@ class SessionStartArguments(Arguments):
     patient: str = Field(default="", max_length=80)
     weight_g: int | None = Field(default=None, ge=1_000, le=400_000)
     regions: list[RegionArguments] = Field(default_factory=list, max_length=40)
+    course: str = Field(default="", max_length=80)
+    anew: bool = False
+    override_reason: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+    override_by: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
 COMMANDS: Final[dict[str, type[Arguments]]] = {

@@ -79,4 +79,7 @@ def _session(started: SessionStarted, past: tuple[PastSession, ...], configurati
         ),
         plan=plan,
         before=had_before(past, patient=started.patient, now_ms=started.at_ms),
+        course=started.course,
+        course_session=started.course_session,
+        course_sessions=started.course_sessions,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from device.core.course import Course
 from device.core.faults import Fault
 from device.core.profile import Profile
 from device.core.realtime_messages import Report
@@ -16,13 +17,15 @@ from device.core.units import Increments, Nanolitres
 class Request:
     """Who asked over the control socket: `number` finds the connection to answer, `uid`, `pid` are the peer's.
 
-    `at_ms` is the wall clock then, in ms since 1970; 0 where nobody can tell.
+    `at_ms` is the wall clock then, in ms since 1970; 0 where nobody can tell. `utc_offset_s` is how far the console's
+    own time was ahead of UTC.
     """
 
     number: int
     uid: int
     pid: int
     at_ms: int = 0
+    utc_offset_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,10 @@ class RollBackRequested:
 
 @dataclass(frozen=True, slots=True)
 class SessionStartRequested:
-    """Begin a session with already loaded and checked files; digests are of their content."""
+    """Begin a session with already loaded and checked files; digests are of their content.
+
+    `anew`: as the first one of its course, wherever the patient stands in it. The override holds for soft limits.
+    """
 
     request: Request
     session_id: str
@@ -78,6 +84,11 @@ class SessionStartRequested:
     patient: str
     weight_g: int | None
     regions: tuple[Region, ...]
+    course: Course | None = None
+    course_sha256: str = ""
+    anew: bool = False
+    override_reason: str = ""
+    override_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ Nothing else in the controller keeps a total: limits read them here, the demo an
 from dataclasses import dataclass, replace
 
 from device.core.calibration import Calibration, kept
+from device.core.course import CoursePast, day_of
+from device.core.course import remembered as course_remembered
 from device.core.formulary import TakenFormulary
 from device.core.magazine import Purpose
 from device.core.patient_day import PastSession, dated, ingredient_key, remembered
@@ -47,8 +49,8 @@ class Ledger:
     0 before the first. `content` is the session that what is in the syringe was drawn for; None when it was emptied.
     `play_open`: the plunger was last found drawn up, so that the drive's play is open by an unknown part. `open_intent`
     has no outcome yet. `faults` are the latched ones that nobody cleared. `past` are the ended sessions that gave
-    something, the latest last. `calibrations` hold one for each syringe that was measured. `formulary` came into force
-    last.
+    something, the latest last. `calibrations` hold one for each syringe that was measured, `courses` how far each
+    patient has come in each course. `formulary` came into force last.
     """
 
     session: SessionTotals | None = None
@@ -63,6 +65,7 @@ class Ledger:
     past: tuple[PastSession, ...] = ()
     calibrations: tuple[Calibration, ...] = ()
     formulary: TakenFormulary | None = None
+    courses: tuple[CoursePast, ...] = ()
 
 
 def apply(ledger: Ledger, record: Record) -> Ledger:
@@ -109,7 +112,7 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
 
 
 def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
-    """Keep what the session gave, for the limits of its patient's next 24 hours."""
+    """Keep what the session gave, for the limits of its patient's next 24 hours and for their course."""
     if ledger.session is None:
         return ledger
     started, volume_nl = ledger.session.started, Nanolitres(ledger.session.volume_nl)
@@ -122,7 +125,13 @@ def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
             for name, ug_per_ml in zip(started.ingredients, started.ug_per_ml, strict=True)
         ),
     )
-    return replace(ledger, session=None, past=remembered(ledger.past, given))
+    courses = ledger.courses
+    if started.course and volume_nl > 0:
+        # A clock that stood behind at the start has often been set right since: the later of the two is nearer to it.
+        day = day_of(max(started.at_ms, record.at_ms), started.utc_offset_s)
+        reached = CoursePast(started.patient, started.course, started.course_session, day)
+        courses = course_remembered(courses, reached)
+    return replace(ledger, session=None, courses=courses, past=remembered(ledger.past, given))
 
 
 def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:

@@ -17,10 +17,14 @@ from device.core.units import Micrograms, Nanolitres
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One reason: a stable `code` for programs, a sentence with figures and a remedy for people."""
+    """One reason: a stable `code` for programs, a sentence with figures and a remedy for people.
+
+    `figure` is what an override of it goes beyond, in few words; empty for what nobody may override.
+    """
 
     code: str
     message: str
+    figure: str = ""
 
 
 def ul(volume_nl: int) -> str:

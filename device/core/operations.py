@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from device.core.booking import session_ended, settled
 from device.core.console import Console, State
+from device.core.course import SOFT_CODES, Course, CoursePast, course_refusals, day_of, next_session, past_of
 from device.core.effects import (
     Commit,
     Effect,
@@ -31,6 +32,7 @@ from device.core.realtime_messages import (
     Reset,
 )
 from device.core.records import (
+    LimitOverridden,
     PlungerFound,
     PlungerHomed,
     Record,
@@ -194,12 +196,58 @@ def _content_refusals(console: Console, event: SessionStartRequested) -> tuple[R
     )
 
 
+def _course_past(console: Console, course: Course, event: SessionStartRequested) -> CoursePast | None:
+    """Return how far the patient has come in `course`."""
+    return past_of(console.ledger.courses, patient=event.patient, course=course.name)
+
+
+def _course_refusals(console: Console, event: SessionStartRequested) -> tuple[Refusal, ...]:
+    """Return why the course's next session must not start today; empty when it may, or it belongs to no course."""
+    if event.course is None:
+        return (Refusal("course", "--anew begins a course at session 1: give --course NAME"),) if event.anew else ()
+    return course_refusals(
+        event.course,
+        _course_past(console, event.course, event),
+        patient=event.patient,
+        today=day_of(event.request.at_ms, event.request.utc_offset_s),
+        anew=event.anew,
+    )
+
+
+def _overridden(
+    event: SessionStartRequested, refusals: tuple[Refusal, ...]
+) -> tuple[tuple[Refusal, ...], tuple[LimitOverridden, ...]]:
+    """Return what still refuses the session after the override that came with it, and the records of what does not."""
+    reason, by = event.override_reason.strip(), event.override_by.strip()
+    if not reason and not by:
+        return refusals, ()
+    if not reason or not by:
+        return (
+            *refusals,
+            Refusal("override", "an override needs a reason and a name: --override REASON --by NAME"),
+        ), ()
+    return tuple(one for one in refusals if one.code not in SOFT_CODES), tuple(
+        LimitOverridden(
+            session_id=event.session_id,
+            limit=one.code,
+            reason=reason,
+            by=by,
+            uid=event.request.uid,
+            figure=one.figure,
+        )
+        for one in refusals
+        if one.code in SOFT_CODES
+    )
+
+
 def session_start(console: Console, event: SessionStartRequested) -> Step:
     """Plan the session's stroke and refuse with every reason at once, or open it."""
+    still_refused, overridden = _overridden(event, _course_refusals(console, event))
     reasons = [
         *unusable_formulary(console, event.request.at_ms),
         *serum_refusals(event.serum, weight_g=event.weight_g),
         *_content_refusals(console, event),
+        *still_refused,
     ]
     try:
         plan = plan_stroke(event.profile, event.syringe, console.spec)
@@ -219,6 +267,9 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         plan=plan,
         before=had_before(console.ledger.past, patient=event.patient, now_ms=event.request.at_ms),
     )
+    if (course := event.course) is not None:
+        number = next_session(course, _course_past(console, course, event), anew=event.anew)
+        session = replace(session, course=course.name, course_session=number, course_sessions=course.sessions)
     started = SessionStarted(
         session_id=event.session_id,
         profile=event.profile.name,
@@ -237,14 +288,20 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         before_nl=session.before.volume_nl,
         formulary_version=console.formulary.version,
         formulary_sha256=console.formulary.sha256,
+        course=session.course,
+        course_sha256=event.course_sha256,
+        course_session=session.course_session,
+        course_sessions=session.course_sessions,
+        utc_offset_s=event.request.utc_offset_s,
     )
     if reasons:
         return refused(console, event, tuple(reason.message for reason in reasons))
-    opened = replace(book(console, started), session=session, last_shot=None, ended=None)
+    opened = replace(book(console, started, *overridden), session=session, last_shot=None, ended=None)
     if first := next_shot_refusals(opened, session):
         return refused(console, event, tuple(reason.message for reason in first))
     console = opened
-    return prepend((Commit((taken(event), started)),), back(replace(console, pending=event.request)))
+    records = (taken(event), started, *overridden)
+    return prepend((Commit(records),), back(replace(console, pending=event.request)))
 
 
 def session_stop(console: Console, event: SessionStopRequested) -> Step:

@@ -42,6 +42,8 @@ class SessionStarted:
 
     `at_ms` is the wall clock, 0 unknown. `ingredients` and `ug_per_ml` say what is in the serum, in the same order.
     `before_nl` is what the patient had in the 24 hours before. `formulary_*` is the signed bundle that it began under.
+    `course_session` is its number of `course_sessions` in the course, 0 outside of one; `utc_offset_s` is how far the
+    console's own time was ahead of UTC.
     """
 
     KIND: ClassVar[str] = "session_started"
@@ -62,6 +64,11 @@ class SessionStarted:
     before_nl: int = 0
     formulary_version: int = 0
     formulary_sha256: str = ""
+    course: str = ""
+    course_sha256: str = ""
+    course_session: int = 0
+    course_sessions: int = 0
+    utc_offset_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +268,19 @@ class FaultsCleared:
     uid: int
 
 
+@dataclass(frozen=True, slots=True)
+class LimitOverridden:
+    """A soft limit was overridden, by whom and why; `figure` says what it went beyond, `limit` is its code."""
+
+    KIND: ClassVar[str] = "limit_overridden"
+    session_id: str
+    limit: str
+    reason: str
+    by: str
+    uid: int
+    figure: str
+
+
 Record: TypeAlias = (
     Booted
     | CommandTaken
@@ -277,6 +297,7 @@ Record: TypeAlias = (
     | PressRefused
     | FaultRaised
     | FaultsCleared
+    | LimitOverridden
 )
 
 KINDS: dict[str, type[Record]] = {
@@ -297,6 +318,7 @@ KINDS: dict[str, type[Record]] = {
         PressRefused,
         FaultRaised,
         FaultsCleared,
+        LimitOverridden,
     )
 }
 

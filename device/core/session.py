@@ -21,7 +21,8 @@ class Region:
 class Session:
     """What an open session works with. `patient` is an opaque id; `plan` is what all its shots share.
 
-    `before` is what the patient has had in the 24 hours before it: it counts against this session's limits.
+    `before` is what the patient has had in the 24 hours before it: it counts against this session's limits. It is
+    number `course_session` of `course_sessions` in `course`; empty and 0 outside of one.
     """
 
     session_id: str
@@ -33,6 +34,9 @@ class Session:
     regions: tuple[Region, ...]
     plan: StrokePlan
     before: Before = NOTHING_BEFORE
+    course: str = ""
+    course_session: int = 0
+    course_sessions: int = 0
 
     @property
     def planned_shots(self) -> int:

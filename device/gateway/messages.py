@@ -63,7 +63,8 @@ class CommandEvent(Message):
 class SessionStartedEvent(Message):
     """A session began. Lists are comma-joined: `regions` with `region_points`, `ingredients` with `ug_per_ml`.
 
-    Weight null if not given; `before_ul` is what the patient had in the 24 hours before.
+    Weight null if not given; `before_ul` is what the patient had in the 24 hours before. The course's fields have the
+    record's defaults, for a record that was written before there were any.
     """
 
     kind: Literal["session_started"] = "session_started"
@@ -83,6 +84,11 @@ class SessionStartedEvent(Message):
     before_ul: float
     formulary_version: int
     formulary_sha256: str
+    course: str = ""
+    course_sha256: str = ""
+    course_session: int = 0
+    course_sessions: int = 0
+    utc_offset_s: int = 0
 
 
 class SessionEndedEvent(Message):
@@ -253,6 +259,18 @@ class FaultsClearedEvent(Message):
     uid: int
 
 
+class LimitOverriddenEvent(Message):
+    """A soft limit was overridden: its code, why and by whom, and what it went beyond."""
+
+    kind: Literal["limit_overridden"] = "limit_overridden"
+    kind_code: Literal[16] = 16
+    limit: str
+    reason: str
+    by: str
+    uid: int
+    figure: str
+
+
 class ConnectionStatus(Message):
     """Whether the console is connected; the broker itself publishes the `lost` one (last will)."""
 
@@ -358,6 +376,7 @@ CHANNELS: Final[Mapping[str, Channel]] = {
             SyringeCalibratedEvent,
             FormularyTakenEvent,
             PressRefusedEvent,
+            LimitOverriddenEvent,
         ),
         qos=1,
         retain=False,

@@ -7,6 +7,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,7 @@ EXAMPLES = """examples:
   mesogun prime --volume-ul 100; mesogun arm; mesogun disarm; mesogun session stop
   mesogun fault list; mesogun fault clear
   mesogun session list; mesogun session report last
+  mesogun course list; mesogun course due --patient p-17; mesogun course calendar --course weekly-ten --start 2026-09-07
   mesogun journal verify --state /tmp/gun
 """
 
@@ -80,6 +82,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _date(text: str) -> date:
+    try:
+        when = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write YYYY-MM-DD, as in 2026-09-30") from error
+    if when.year < 1970:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are dates from 1970 on")
+    return when
+
+
 def _client_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", type=Path, metavar="DIR", help="state directory of the controller to talk to")
     parser.add_argument("--socket", type=Path, metavar="PATH", help="its control socket (default: in --state)")
@@ -106,6 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_services(commands)
     _add_treatment(commands)
+    _add_courses(commands)
     _add_records(commands)
     _add_formulary(commands)
     _add_simulation(commands)
@@ -135,12 +148,18 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         dest="subcommand", metavar="start|stop|list|report", required=True
     )
     start = session.add_parser("start", help="start a session")
-    start.add_argument("--profile", required=True, metavar="NAME", help="how to inject (config/profiles)")
-    start.add_argument("--serum", required=True, metavar="NAME", help="what is injected (config/serums)")
-    start.add_argument("--syringe", required=True, metavar="NAME", help="the syringe in the pump (config/syringes)")
+    start.add_argument("--profile", required=True, metavar="NAME", help="how to inject (formulary/profiles)")
+    start.add_argument("--serum", required=True, metavar="NAME", help="what is injected (formulary/serums)")
+    start.add_argument("--syringe", required=True, metavar="NAME", help="the syringe in the pump (formulary/syringes)")
     start.add_argument("--patient", default="", metavar="ID", help="opaque id; never leaves the device")
     start.add_argument("--weight-kg", type=_weight, metavar="W", dest="weight_g", help="for limits per kilogram")
     start.add_argument("--regions", type=_regions, default=[], metavar="NAME:POINTS,...", help="planned points")
+    start.add_argument("--course", default="", metavar="NAME", help="its next session (formulary/courses)")
+    start.add_argument("--anew", action="store_true", help="begin the course again at its first session")
+    start.add_argument(
+        "--override", default="", metavar="REASON", help="start although a soft limit refuses; stands in the journal"
+    )
+    start.add_argument("--by", default="", metavar="NAME", help="whose word the override is; both are published")
     _client_options(start)
     start.set_defaults(call="device.service.treatment_commands:session_start")
     stop = session.add_parser("stop", help="stop the session")
@@ -211,6 +230,33 @@ def _add_session_records(session: "Subparsers[argparse.ArgumentParser]") -> None
         one.add_argument("--state", type=Path, metavar="DIR", help="state directory (default: /var/lib/mesogun)")
         one.add_argument("--json", action="store_true", help="print one JSON object")
         one.set_defaults(call=f"device.service.session_commands:session_{name}")
+
+
+def _add_courses(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    course = commands.add_parser("course", help="list courses, tell what is due, plan").add_subparsers(
+        dest="subcommand", metavar="list|due|calendar", required=True
+    )
+    listed = course.add_parser("list", help="show the courses with their sessions and gaps")
+    due = course.add_parser("due", help="show what a patient was given and when the next session is due")
+    due.add_argument("--patient", required=True, metavar="ID", help="the id by which sessions were started")
+    due.add_argument("--course", metavar="NAME", help="this course only (default: all that were begun)")
+    calendar = course.add_parser("calendar", help="write the sessions to come as a calendar file (.ics)")
+    calendar.add_argument("--course", required=True, metavar="NAME", help="the course (formulary/courses)")
+    begun = calendar.add_mutually_exclusive_group(required=True)
+    begun.add_argument("--start", type=_date, metavar="YYYY-MM-DD", help="plan it whole from this day")
+    begun.add_argument("--patient", metavar="ID", help="plan what is left after the sessions that were given")
+    calendar.add_argument("--out", type=Path, metavar="FILE.ics", help="the file (default: standard output)")
+    calendar.add_argument(
+        "--with-patient", action="store_true", help="write the id of --patient into the file: whoever reads it sees it"
+    )
+    for one in (listed, due):
+        one.add_argument("--json", action="store_true", help="print one JSON object")
+    for one in (due, calendar):
+        one.add_argument("--state", type=Path, metavar="DIR", help="state directory (default: /var/lib/mesogun)")
+        one.add_argument("--on", type=_date, metavar="YYYY-MM-DD", help="as if today were this day")
+    for name, one in (("list", listed), ("due", due), ("calendar", calendar)):
+        one.add_argument("--config", type=Path, metavar="DIR", help=CONFIG_HELP)
+        one.set_defaults(call=f"device.service.course_commands:course_{name}")
 
 
 def _add_records(commands: "Subparsers[argparse.ArgumentParser]") -> None:

@@ -99,12 +99,14 @@ def config_check(options: argparse.Namespace) -> int:
         "profiles": sorted(configuration.profiles),
         "serums": sorted(configuration.serums),
         "syringes": sorted(configuration.syringes),
+        "courses": sorted(configuration.courses),
         "sha256": configuration.sha256,
     }
     if options.json:
         sys.stdout.write(json.dumps(result) + "\n")
     else:
-        counts = ", ".join(f"{len(getattr(configuration, kind))} {kind}" for kind in ("profiles", "serums", "syringes"))
+        kinds = ("profiles", "serums", "syringes", "courses")
+        counts = ", ".join(f"{len(getattr(configuration, kind))} {kind}" for kind in kinds)
         sys.stdout.write(f"{configuration.directory}: good ({counts})\n")
         signed = f"nothing will be released: {formulary.problem}" if formulary.problem else in_words(formulary)
         sys.stdout.write(f"formulary: {signed}\n")

@@ -86,6 +86,7 @@ def run_sessions(plans: list[SessionPlan], configuration: Configuration, *, jobs
         serums=dict(configuration.serums),
         syringes=dict(configuration.syringes),
         files=dict(configuration.files),
+        courses=dict(configuration.courses),
     )
     # Spawned: a forked process would inherit this one's signal handling and threads.
     context = multiprocessing.get_context("spawn")

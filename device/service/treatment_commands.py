@@ -54,6 +54,7 @@ def status(options: argparse.Namespace) -> int:
                 f"session    {result['session_id']}  profile {result['profile']}, serum {result['serum']}, "
                 f"syringe {result['syringe']}"
             ),
+            *([f"course     {_course_words(result)}"] if result["course"] else []),
             f"shots      {result['shots']} of {result['shots_planned'] or '-'}"
             + (f"  region {result['region']} ({result['region_left']} left)" if result["region"] else ""),
             f"left       {result['shots_left']} shots until a limit: {result['first_limit_reached']}",
@@ -75,6 +76,10 @@ def status(options: argparse.Namespace) -> int:
     lines += [f"next shot  refused: {reason}" for reason in result["refusals"]]
     lines += _fault_lines(result["fault_list"])
     return show(options, result, "\n".join(lines))
+
+
+def _course_words(result: dict[str, Any]) -> str:
+    return f"{result['course']}, session {result['course_session']} of {result['course_sessions']}"
 
 
 def _fault_lines(faults: list[dict[str, Any]]) -> list[str]:
@@ -102,9 +107,15 @@ def session_start(options: argparse.Namespace) -> int:
         "patient": options.patient,
         "weight_g": options.weight_g,
         "regions": options.regions,
+        "course": options.course,
+        "anew": options.anew,
+        "override_reason": options.override,
+        "override_by": options.by,
     }
     result = asked(options, "session_start", arguments)
-    return show(options, result, f"session {result['session_id']} started; next: mesogun prime, then mesogun arm")
+    course = f" ({_course_words(result)})" if result["course"] else ""
+    text = f"session {result['session_id']}{course} started; next: mesogun prime, then mesogun arm"
+    return show(options, result, text)
 
 
 def session_stop(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The formulary: limits, profiles, serums and syringes as pydantic models, and their conversion into the core's types.
+"""The formulary: limits, profiles, serums, syringes, courses as pydantic models, and their conversion into the core's.
 
 Owns every key of these files: its name with the unit last, its meaning, its range. A table holds the file as it was
 written, in mm, uL and ms; `to_*` converts exactly. Never reads a file and never compares one with the console
@@ -11,6 +11,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
+from device.core.course import Block, Course
 from device.core.device_spec import HardLimits
 from device.core.profile import Mode, Profile, TriggerStyle
 from device.core.serum import Ingredient, Serum
@@ -29,6 +30,7 @@ from device.settings.values import (
     Choice,
     Count,
     Flag,
+    Months,
     SettingsTable,
     Text,
     micrometres,
@@ -41,6 +43,7 @@ from device.settings.values import (
     topic_name,
 )
 
+BLOCKS_MOST: Final = 12
 INGREDIENTS_MOST: Final = 32
 NAME_PATTERN: Final = r"[^\x00-\x1f\x7f,]{1,120}"
 """As `LINE_PATTERN`, without a comma: messages join names by commas."""
@@ -49,7 +52,7 @@ LINE_PATTERN: Final = r"[^\x00-\x1f\x7f]{1,120}"
 
 
 class FormularyFile(SettingsTable):
-    """What the three kinds have in common: the name by which sessions and records call them."""
+    """What the four kinds have in common: the name by which sessions and records call them."""
 
     name: Annotated[str, topic_name("the name, that of the file without .toml")]
 
@@ -245,3 +248,38 @@ class SyringeFile(FormularyFile):
             # More overshoot than the play costs nothing; less would put the play into the next dose.
             backlash_increments=Increments(-(-backlash_nl * stroke_increments // stroke_nl)),
         )
+
+
+class BlockTable(SettingsTable):
+    """Sessions in a row with the same gaps, each from the session before, which may be the last of another block."""
+
+    sessions: Annotated[int, Count("how many sessions", 1, 60)]
+    target_days: Annotated[int, Count("days from the session before, as planned", 1, 366)]
+    least_days: Annotated[int, Count("fewest days from the session before", 1, 366)]
+    greatest_days: Annotated[int, Count("most days from the session before: after them the course has lapsed", 1, 366)]
+    seasons: Annotated[list[int] | None, Months("months in which the first of them should be; any if left out")] = None
+
+    @model_validator(mode="after")
+    def _keeps_its_order(self) -> Self:
+        self.to_block()
+        return self
+
+    def to_block(self) -> Block:
+        """Return the core's block. Raises ValueError, naming the keys, where the gaps contradict each other."""
+        return Block(
+            sessions=self.sessions,
+            target_days=self.target_days,
+            least_days=self.least_days,
+            greatest_days=self.greatest_days,
+            seasons=tuple(sorted(self.seasons or ())),
+        )
+
+
+class CourseFile(FormularyFile):
+    """courses/<name>.toml: which sessions a patient has, and how far apart."""
+
+    blocks: Annotated[list[BlockTable], Field(min_length=1, max_length=BLOCKS_MOST)]
+
+    def to_course(self) -> Course:
+        """Return the core's course."""
+        return Course(name=self.name, blocks=tuple(block.to_block() for block in self.blocks))

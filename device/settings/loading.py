@@ -18,12 +18,13 @@ from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
 import device
+from device.core.course import Course
 from device.core.device_spec import DeviceSpec
 from device.core.profile import Profile
 from device.core.serum import Serum
 from device.core.syringe import Syringe
 from device.settings.device_file import DeviceFile, MqttTable, PumpTable
-from device.settings.formulary import LimitsFile, ProfileFile, SerumFile, SyringeFile
+from device.settings.formulary import CourseFile, LimitsFile, ProfileFile, SerumFile, SyringeFile
 from device.settings.problems import ConfigurationError, Document, Problem, shown
 from device.settings.reading import Named, Read, Reader
 from device.settings.values import SettingsTable
@@ -32,6 +33,7 @@ from drivers.ports import LineMap
 DEVICE_FILE: Final = "device.toml"
 FORMULARY: Final = "formulary"
 LIMITS_FILE: Final = "limits.toml"
+COURSES: Final = "courses"
 PROFILES: Final = "profiles"
 SERUMS: Final = "serums"
 SYRINGES: Final = "syringes"
@@ -81,8 +83,8 @@ class Configuration:
     """Everything a console is told, checked. The mappings are read-only and go by name.
 
     `files` are the formulary's digests by their paths in it. `sha256` covers every file: it is the SHA-256 of the lines
-    that `sha256sum device.toml formulary/limits.toml formulary/*/*.toml` prints in the directory, so that anyone can
-    compute it again.
+    that `sha256sum` prints in the directory for device.toml, formulary/limits.toml and formulary/*/*.toml, in the byte
+    order of the names, so that anyone can compute it again.
     """
 
     directory: Path
@@ -93,6 +95,7 @@ class Configuration:
     profiles: Mapping[str, Loaded[Profile]]
     serums: Mapping[str, Loaded[Serum]]
     syringes: Mapping[str, Loaded[Syringe]]
+    courses: Mapping[str, Loaded[Course]]
     files: Mapping[str, str]
     sha256: str
 
@@ -161,6 +164,7 @@ class _FormularyFiles:
     """The formulary's files that could be read, in the order of their names."""
 
     limits: Read[LimitsFile] | None
+    courses: list[Read[CourseFile]]
     profiles: list[Read[ProfileFile]]
     serums: list[Read[SerumFile]]
     syringes: list[Read[SyringeFile]]
@@ -168,11 +172,11 @@ class _FormularyFiles:
     @property
     def documents(self) -> list[Document]:
         limits = [self.limits.document] if self.limits is not None else []
-        return limits + [each.document for each in (*self.profiles, *self.serums, *self.syringes)]
+        return limits + [each.document for each in (*self.courses, *self.profiles, *self.serums, *self.syringes)]
 
 
 def load_configuration(directory: Path, *, formulary: Path | None = None) -> Configuration:
-    """Return the configuration in `directory`: device.toml, and limits, profiles, serums and syringes in `formulary`.
+    """Return the configuration in `directory`: device.toml, and what is in its `formulary`.
 
     That is the directory's own where none is given.
 
@@ -191,6 +195,7 @@ def load_configuration(directory: Path, *, formulary: Path | None = None) -> Con
         _hold_to_console(reader, console, files)
     profiles = _loaded(reader, files.profiles, ProfileFile.to_profile)
     serums = _loaded(reader, files.serums, SerumFile.to_serum)
+    courses = _loaded(reader, files.courses, CourseFile.to_course)
     if console is None or spec is None or reader.problems:
         raise _refusal(reader)
     stroke_increments = spec.pump.stroke_increments
@@ -201,6 +206,7 @@ def load_configuration(directory: Path, *, formulary: Path | None = None) -> Con
         lines=console.file.lines.to_lines(),
         serial=_serial(console.file.pump),
         mqtt=_mqtt(console.file.mqtt),
+        courses=courses,
         profiles=profiles,
         serums=serums,
         syringes=_loaded(reader, files.syringes, lambda file: file.to_syringe(stroke_increments)),
@@ -220,6 +226,7 @@ def load_formulary(directory: Path) -> Mapping[str, str]:
     files = _read_formulary(reader, directory)
     _loaded(reader, files.profiles, ProfileFile.to_profile)
     _loaded(reader, files.serums, SerumFile.to_serum)
+    _loaded(reader, files.courses, CourseFile.to_course)
     if reader.problems:
         raise _refusal(reader)
     return digests(directory, files.documents)
@@ -238,6 +245,7 @@ def _read_formulary(reader: Reader, directory: Path) -> _FormularyFiles:
     """Read the files, and report every value that passes the limits."""
     files = _FormularyFiles(
         limits=reader.file(directory / LIMITS_FILE, LimitsFile),
+        courses=reader.folder(directory / COURSES, CourseFile),
         profiles=reader.folder(directory / PROFILES, ProfileFile),
         serums=reader.folder(directory / SERUMS, SerumFile),
         syringes=reader.folder(directory / SYRINGES, SyringeFile),
@@ -309,5 +317,5 @@ def _mqtt(mqtt: MqttTable) -> MqttSettings:
 
 def _digest(files: Mapping[str, str]) -> str:
     """Return the digest of all files, which come in the order of their names whatever order the directory has."""
-    lines = [f"{sha256}  {path}\n" for path, sha256 in files.items()]
+    lines = [f"{sha256}  {path}\n" for path, sha256 in sorted(files.items())]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -236,6 +236,36 @@ class Day(Value):
 
 
 @dataclass(frozen=True, slots=True)
+class Months(Value):
+    """Months of the year by their numbers, each once."""
+
+    @property
+    def wanted(self) -> str:
+        """What is allowed, in words."""
+        return "a list of different months, 1 to 12"
+
+    def check(self, value: object) -> list[int]:
+        """Return the value."""
+        if not isinstance(value, list):
+            raise self._refused(value, "write such a list, as in [9, 10]")
+        for month in value:
+            if isinstance(month, bool) or not isinstance(month, int) or not 1 <= month <= 12:
+                raise self._refused(month, "write the months' numbers")
+        if not value or len(set(value)) < len(value):
+            raise refused(
+                "no month" if not value else "a month twice",
+                f"allowed is {self.wanted}",
+                "write each month once, or remove the key for any month",
+            )
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema."""
+        month = {"type": "integer", "minimum": 1, "maximum": 12}
+        return {"type": "array", "items": month, "minItems": 1, "maxItems": 12, "uniqueItems": True}
+
+
+@dataclass(frozen=True, slots=True)
 class Flag(Value):
     """Yes or no."""
 

@@ -36,6 +36,7 @@ _CLINIC: Final = (
     "tests/unit/test_calibration.py",
     "tests/unit/test_console_wiring.py",
 )
+_COURSE: Final = ("tests/unit/test_course.py", "tests/unit/test_course_sessions.py")
 _PUMP: Final = (
     "tests/unit/test_cavro_program.py",
     "tests/contract/test_pump_port.py",
@@ -46,7 +47,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "device/core/settlement.py": ("tests/unit/test_settlement.py", "tests/unit/test_debts_and_tolerances.py"),
     "drivers/pump/cavro_session.py": ("tests/unit/test_cavro_session.py",),
     "device/core/switches.py": ("tests/unit/test_switches.py", "tests/unit/test_switch_channels.py"),
-    "device/core/ledger.py": ("tests/unit/test_ledger.py", *_CLINIC, *_MACHINE),
+    "device/core/ledger.py": ("tests/unit/test_ledger.py", *_CLINIC, *_COURSE, *_MACHINE),
     "device/core/limits.py": (
         "tests/unit/test_limits.py",
         "tests/unit/test_ingredient_limits.py",
@@ -54,6 +55,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "device/core/patient_day.py": _CLINIC,
     "device/core/calibration.py": _CLINIC,
+    "device/core/course.py": _COURSE,
     "device/core/journal_chain.py": ("tests/unit/test_journal_chain.py", "tests/unit/test_chain_edges.py"),
     "device/core/shot_plan.py": (
         "tests/unit/test_shot_plan.py",
@@ -73,7 +75,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "drivers/pump/cavro_program.py": _PUMP,
     "device/core/stroke_timeline.py": _SCAN,
     "device/core/kinematics.py": ("tests/unit/test_kinematics.py",),
-    "device/core/operations.py": _MACHINE,
+    "device/core/operations.py": (*_COURSE, *_MACHINE),
     "device/core/steps.py": _MACHINE,
     "device/core/machine.py": _MACHINE,
     "device/core/records.py": ("tests/unit/test_records.py",),

@@ -20,6 +20,10 @@ _FORMULARIES: Final = "tests/unit/test_formulary.py"
 _BUNDLE: Final = "device/settings/bundle.py"
 _BUNDLES: Final = "tests/unit/test_bundle.py"
 
+_COURSE: Final = "device/core/course.py"
+_COURSES: Final = "tests/unit/test_course.py"
+_COURSE_SESSIONS: Final = "tests/unit/test_course_sessions.py"
+
 LIMIT_BUGS: Final = (
     PlantedBug(
         name="unsigned-formulary-primes",
@@ -62,6 +66,59 @@ LIMIT_BUGS: Final = (
         mistake="the key that everybody has signs for real consoles",
         breaks="I8",
         caught_by=(f"{_BUNDLES}::test_the_shipped_formulary_is_signed_for_simulated_consoles_and_for_no_other",),
+    ),
+    PlantedBug(
+        name="too-early-let-through",
+        file=_COURSE,
+        changes=(("    if found.earliest is not None and gap < found.earliest - past.day:\n", "    if gap < 0:\n"),),
+        mistake="a course's next session starts the day after the last one",
+        breaks="course",
+        caught_by=(f"{_COURSES}::test_too_early_is_refused_with_the_day_that_it_waits_for",),
+    ),
+    PlantedBug(
+        name="lapsed-course-goes-on",
+        file=_COURSE,
+        changes=(
+            (
+                "Verdict.LATE if gap <= block.greatest_days else Verdict.LAPSED",
+                "Verdict.LATE if gap else Verdict.LAPSED",
+            ),
+        ),
+        mistake="a course that has lapsed is only late, and goes on without anybody's word",
+        breaks="course",
+        caught_by=(f"{_COURSES}::test_a_lapsed_course_is_named_with_what_it_means",),
+    ),
+    PlantedBug(
+        name="due-by-a-clock-that-fell-behind",
+        file=_COURSE,
+        changes=(("    gap = max(0, today - past.day)\n", "    gap = abs(today - past.day)\n"),),
+        mistake="a clock that stands a week in the past makes the next session due at once",
+        breaks="course",
+        caught_by=(f"{_COURSES}::test_a_clock_that_fell_behind_makes_no_session_due",),
+    ),
+    PlantedBug(
+        name="new-round-at-once",
+        file=_COURSE,
+        changes=(("    least = course.block_of(past.given).least_days\n", "    least = 0\n"),),
+        mistake="whoever asks for a new round need not wait for the next session's day",
+        breaks="course",
+        caught_by=(f"{_COURSES}::test_a_lapsed_course_may_begin_anew_and_none_may_to_get_round_its_least_gap",),
+    ),
+    PlantedBug(
+        name="override-without-a-name",
+        file="device/core/operations.py",
+        changes=(("    if not reason or not by:\n", "    if not reason:\n"),),
+        mistake="a soft limit is overridden by nobody",
+        breaks="audit",
+        caught_by=(f"{_COURSE_SESSIONS}::test_half_an_override_is_none",),
+    ),
+    PlantedBug(
+        name="override-of-every-limit",
+        file="device/core/operations.py",
+        changes=(("return tuple(one for one in refusals if one.code not in SOFT_CODES), tuple(", "return (), tuple("),),
+        mistake="an override lifts what is not soft as well",
+        breaks="course",
+        caught_by=(f"{_COURSE_SESSIONS}::test_an_override_of_a_course_overrides_no_hard_limit",),
     ),
     PlantedBug(
         name="expired-calibration-arms",

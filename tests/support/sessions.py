@@ -17,6 +17,7 @@ from device.core.records import (
     FaultsCleared,
     FormularyTaken,
     Json,
+    LimitOverridden,
     MagazineIntent,
     MagazineSettled,
     PlungerFound,
@@ -276,7 +277,11 @@ def eventful() -> Chain:
     released = intent(4, 3, shots=1)
     chain.add(released, *outcome(released, (96, 131, 0), reason="released", ended="released"))
     chain.add(PressRefused(SESSION_ID, "no_contact"), PressRefused(SESSION_ID, "no_contact"))
-    chain.add(Unknown("limit_overridden", limit="hour_ul", reason="second opinion taken", by="dr-b", uid=1001, shots=7))
+    chain.add(
+        LimitOverridden(
+            SESSION_ID, "soft.session_ml", "second opinion taken", by="dr-b", uid=1001, figure="30 uL given"
+        )
+    )
     lifted = intent(5, 4, shots=1)
     chain.add(
         lifted,

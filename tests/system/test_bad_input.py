@@ -265,6 +265,22 @@ def calibrate(syringe: str, measured_ul: str) -> list[str]:
         (session_start("continuous", "saline", "5ml"), "the dose of 10 uL is under the smallest of syringe 5ml, 30 uL"),
         (session_start("continuous", "example-lidocaine", "1ml"), "has a limit per kilogram: give --weight-kg"),
         (session_start("missing", "saline", "1ml"), "no profile named 'missing'; there are: continuous, hasty"),
+        (
+            [*session_start("continuous", "saline", "1ml"), "--patient=p-17", "--course=weekly"],
+            "no course named 'weekly'; there are: fortnightly-and-monthly, four-and-four",
+        ),
+        (
+            [*session_start("continuous", "saline", "1ml"), "--course=weekly-ten"],
+            "a course belongs to a patient: give --patient ID, or leave --course out",
+        ),
+        (
+            [*session_start("continuous", "saline", "1ml"), "--anew"],
+            "--anew begins a course at session 1: give --course NAME",
+        ),
+        (
+            [*session_start("continuous", "saline", "1ml"), "--override=she travels"],
+            "an override needs a reason and a name: --override REASON --by NAME",
+        ),
         (["prime"], "not possible in state disarmed; possible in: session"),
         (["arm"], "not possible in state disarmed; possible in: session"),
         (["home", "--plunger"], "never with a patient; confirm with --patient-detached"),
@@ -275,7 +291,21 @@ def calibrate(syringe: str, measured_ul: str) -> list[str]:
         (calibrate("9ml", "1000"), "no syringe named '9ml'; there are: 1ml, 3ml, 5ml"),
         ([*calibrate("1ml", "1000"), "--valid-days=367"], "valid_days: Input should be less than or equal to 366"),
     ],
-    ids=["smallest dose", "weight", "unknown name", "prime", "arm", "plunger", "measured", "no syringe", "for ever"],
+    ids=[
+        "smallest dose",
+        "weight",
+        "unknown name",
+        "no course",
+        "nobody's",
+        "anew",
+        "half an override",
+        "prime",
+        "arm",
+        "plunger",
+        "measured",
+        "no syringe",
+        "for ever",
+    ],
 )
 def test_a_refused_command_is_one_line(unchanged: SimulatedConsole, command: list[str], line: str) -> None:
     done = unchanged.cli(*command)

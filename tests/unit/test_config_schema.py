@@ -13,6 +13,7 @@ from tests.support.settings import SHIPPED
 
 COMMITTED = SHIPPED / "schema"
 KINDS = {
+    "course": "formulary/courses/*.toml",
     "device": "device.toml",
     "limits": "formulary/limits.toml",
     "profile": "formulary/profiles/*.toml",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from device.core.records import FaultsCleared, SessionEnded, SessionStarted
+from device.core.records import FaultsCleared, LimitOverridden, SessionEnded, SessionStarted
 from device.service.session_records import COMMITTED_WITH_START_MOST, NoSuchSession, SessionList, SessionSearch
 from tests.support.sessions import (
     CALIBRATED,
@@ -78,7 +78,12 @@ def test_what_is_not_one_session_is_refused_in_one_line(sessions: tuple[str, ...
 
 
 def test_what_was_committed_between_the_command_and_the_start_belongs_to_the_session() -> None:
-    chain = Chain().add(command("session start"), Unknown("limit_overridden", by="dr-b"), started("a1"))
+    chain = Chain().add(
+        command("session start"),
+    overridden = LimitOverridden("a1", "soft.session_ml", "asked", by="dr-b", uid=0, figure="30 uL given")
+    chain = Chain().add(command("session start"), overridden, started("a1"))
+        started("a1"),
+    )
     assert found_in(chain, "a1") == [1, 2, 3]
 
 

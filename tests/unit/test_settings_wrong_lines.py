@@ -14,6 +14,8 @@ BURST = "formulary/profiles/saline-test.toml"
 LIDOCAINE = "formulary/serums/example-lidocaine.toml"
 SALINE = "formulary/serums/saline.toml"
 SYRINGE = "formulary/syringes/1ml.toml"
+COURSE = "formulary/courses/four-and-four.toml"
+WEEKLY = "formulary/courses/weekly-ten.toml"
 
 
 @pytest.fixture
@@ -329,6 +331,78 @@ WRONG_LINES = [
         (LIDOCAINE, "[[ing"),
         "ingredients[1]: found lidocaine hydrochloride with a limit and no_limit_reason; required is most_mg or "
         "most_mg_per_kg or both, or else no_limit_reason; remove what is not true",
+    ),
+    wrong(
+        "a least gap above the target",
+        (WEEKLY, "least_days = 7", "least_days = 8"),
+        EDITED,
+        "blocks[1].least_days: found least_days 8, target_days 7, greatest_days 10; least_days must be at most "
+        "target_days, and target_days at most greatest_days; correct these values",
+    ),
+    wrong(
+        "a greatest gap under the target",
+        (WEEKLY, "greatest_days = 10", "greatest_days = 6"),
+        (WEEKLY, "least_days"),
+        "blocks[1].least_days: found least_days 7, target_days 7, greatest_days 6; least_days must be at most "
+        "target_days, and target_days at most greatest_days; correct these values",
+    ),
+    wrong(
+        "a gap of no days",
+        (WEEKLY, "least_days = 7", "least_days = 0"),
+        EDITED,
+        "blocks[1].least_days: found 0; allowed is a whole number, 1 to 366; write a value in this range",
+    ),
+    wrong(
+        "a gap of a fraction of a day",
+        (WEEKLY, "target_days = 7", "target_days = 7.5"),
+        EDITED,
+        "blocks[1].target_days: found 7.5; allowed is a whole number, 1 to 366; write a whole number",
+    ),
+    wrong(
+        "a gap in another unit",
+        (WEEKLY, "target_days = 7", "target_weeks = 1"),
+        EDITED,
+        "blocks[1].target_weeks: found an unknown key; the nearest key is target_days; did you mean target_days?",
+    ),
+    wrong(
+        "a month that does not exist",
+        (COURSE, "seasons = [4, 5, 9, 10]", "seasons = [4, 5, 13]"),
+        EDITED,
+        "blocks[1].seasons: found 13; allowed is a list of different months, 1 to 12; write the months' numbers",
+    ),
+    wrong(
+        "a month by its name",
+        (COURSE, "seasons = [4, 5, 9, 10]", 'seasons = "September"'),
+        EDITED,
+        'blocks[1].seasons: found the text "September"; allowed is a list of different months, 1 to 12; write such a '
+        "list, as in [9, 10]",
+    ),
+    wrong(
+        "a month twice",
+        (COURSE, "seasons = [4, 5, 9, 10]", "seasons = [4, 4]"),
+        EDITED,
+        "blocks[1].seasons: found a month twice; allowed is a list of different months, 1 to 12; write each month once,"
+        " or remove the key for any month",
+    ),
+    wrong(
+        "no month",
+        (COURSE, "seasons = [4, 5, 9, 10]", "seasons = []"),
+        EDITED,
+        "blocks[1].seasons: found no month; allowed is a list of different months, 1 to 12; write each month once, or "
+        "remove the key for any month",
+    ),
+    wrong(
+        "true for a month",
+        (COURSE, "seasons = [4, 5, 9, 10]", "seasons = [true]"),
+        EDITED,
+        "blocks[1].seasons: found true; allowed is a list of different months, 1 to 12; write the months' numbers",
+    ),
+    wrong(
+        "a course of which the file has another name",
+        (WEEKLY, 'name = "weekly-ten"', 'name = "weekly-11"'),
+        EDITED,
+        'name: found the text "weekly-11"; required is "weekly-ten", as the file is called; rename the file or '
+        "correct the name",
     ),
     wrong(
         "a table where a list of tables belongs",

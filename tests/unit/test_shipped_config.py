@@ -11,13 +11,14 @@ from device.core.profile import Mode, TriggerStyle
 from device.core.shot_plan import plan_stroke
 from device.settings import Configuration, load_configuration
 from device.settings.device_file import DeviceFile
-from device.settings.formulary import LimitsFile, ProfileFile, SerumFile, SyringeFile
+from device.settings.formulary import CourseFile, LimitsFile, ProfileFile, SerumFile, SyringeFile
 from device.settings.problems import Location
 from device.settings.values import Count, Quantity, SettingsTable, value_in
 from tests.support.settings import SHIPPED
 
 MODELS: dict[str, type[SettingsTable]] = {
     "device.toml": DeviceFile,
+    "formulary/courses": CourseFile,
     "formulary/limits.toml": LimitsFile,
     "formulary/profiles": ProfileFile,
     "formulary/serums": SerumFile,
@@ -68,6 +69,13 @@ def test_the_files_that_are_promised_are_there(shipped: Configuration) -> None:
     assert sorted(shipped.profiles) == ["continuous", "nappage", "papule", "point-by-point", "saline-test"]
     assert sorted(shipped.serums) == ["example-lidocaine", "saline"]
     assert sorted(shipped.syringes) == ["1ml", "3ml", "5ml"]
+    assert sorted(shipped.courses) == [
+        "fortnightly-and-monthly",
+        "four-and-four",
+        "pilot-study-seven",
+        "weekly-six-and-monthly",
+        "weekly-ten",
+    ]
     assert (shipped.device.site, shipped.device.device) == ("demo-clinic", "console-1")
 
 
@@ -99,6 +107,23 @@ def test_a_medical_number_has_its_source_beside_it(key: str) -> None:
         if path.stem != "saline-test":
             (comment,) = (comment for place, comment in keys_with_comments(path) if place == (key,))
             assert "Published" in comment or "PubMed" in comment, path
+
+
+@pytest.mark.parametrize("key", ["sessions", "target_days", "least_days", "greatest_days", "seasons"])
+def test_a_courses_number_says_where_it_comes_from_or_that_it_is_an_example(key: str) -> None:
+    for path in (SHIPPED / "formulary/courses").glob("*.toml"):
+        for place, comment in keys_with_comments(path):
+            if place == ("blocks", key):
+                assert re.search("page|abstract|study|same weeks?|an example", comment), (path, comment)
+
+
+def test_the_course_of_four_and_four_has_the_published_gaps(shipped: Configuration) -> None:
+    course = shipped.courses["four-and-four"].value
+    assert [(block.sessions, block.target_days, block.greatest_days) for block in course.blocks] == [
+        (4, 7, 11),
+        (4, 5, 22),
+    ]
+    assert course.blocks[0].seasons == (4, 5, 9, 10)
 
 
 def test_the_lidocaine_example_has_the_labels_limits_and_says_that_it_is_no_advice(shipped: Configuration) -> None:
