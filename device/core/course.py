@@ -57,10 +57,6 @@ class Block:
         """Whether the block may begin on `day` by its seasons."""
         return not self.seasons or _date(day).month in self.seasons
 
-    def season_from(self, day: int) -> int:
-        """Return the first day of a season on or after `day`; `day` itself where any month will do."""
-        return next((later for later in range(day, day + 366) if self.begins_in_season(later)), day)
-
 
 @dataclass(frozen=True, slots=True)
 class Course:

@@ -1,11 +1,14 @@
 """What a start takes over: the driver's ceiling from the limits, the journal of its own kind, its session unchanged."""
 
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from device.controller.app import utc_offset_s
 from device.controller.recovery import OtherKindError, fold_journal, restored_session
 from device.core.patient_day import Before
 from device.core.records import SessionEnded, SessionStarted
@@ -84,3 +87,22 @@ def test_a_continued_session_still_counts_what_its_patient_had_before_it(tmp_pat
         session = restored_session(fold_journal(journal, simulated=True), configuration)
     assert session is not None
     assert session.before == Before(Nanolitres(20_000), (("sodium chloride", Micrograms(180)),))
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "hours"),
+    [
+        ("<+03>-3", datetime(2026, 7, 1, tzinfo=UTC), 3),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", datetime(2026, 7, 1, tzinfo=UTC), 2),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", datetime(2026, 12, 1, tzinfo=UTC), 1),
+        ("PST8", datetime(2026, 7, 1, tzinfo=UTC), -8),
+    ],
+)
+def test_a_request_knows_how_far_the_consoles_own_time_is_ahead_of_utc(
+    zone: str, moment: datetime, hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", zone)
+        time.tzset()
+        assert utc_offset_s(int(moment.timestamp() * 1000)) == hours * 3600
+    time.tzset()

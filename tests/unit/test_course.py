@@ -64,6 +64,7 @@ some_day = st.integers(0, 40_000)
         (datetime(2026, 9, 1, 18, 30, tzinfo=UTC), 10_800, "2026-09-01"),
         (datetime(2026, 9, 1, 22, 30, tzinfo=UTC), 10_800, "2026-09-02"),
         (datetime(2026, 9, 1, 1, 0, tzinfo=UTC), -25_200, "2026-08-31"),
+        (datetime(2026, 9, 1, 20, 59, 59, 999_000, tzinfo=UTC), 10_800, "2026-09-01"),
     ],
 )
 def test_a_day_is_a_date_of_the_consoles_own_calendar(moment: datetime, utc_offset_s: int, day: str) -> None:
@@ -78,6 +79,11 @@ def test_an_earlier_hour_of_the_same_weekday_is_a_week_later() -> None:
 @pytest.mark.parametrize(("day", "text"), [(-1, "1970-01-01"), (DAY_MOST + 1, "9999-12-31"), (LAST, "2026-09-01")])
 def test_every_day_can_be_written_even_one_that_no_calendar_has(day: int, text: str) -> None:
     assert day_text(day) == text
+
+
+def test_a_dates_number_counts_from_1970() -> None:
+    assert day_number(date(1970, 1, 2)) == 1
+    assert day_number(date.max) == DAY_MOST
 
 
 # The next session ----------------------------------------------------------------------------------------------------
@@ -160,16 +166,25 @@ def test_a_later_blocks_season_is_that_of_the_day_on_which_it_can_begin() -> Non
     assert not due(course, CoursePast("anna", "c", 1, LAST), today=LAST + 28).in_season
 
 
-def test_the_next_season_begins_with_its_first_month() -> None:
-    block = COURSE.blocks[0]
-    assert block.season_from(LAST) == LAST
-    assert day_text(block.season_from(day_number(date(2026, 11, 1)))) == "2027-04-01"
-    assert COURSE.blocks[1].season_from(LAST + 100) == LAST + 100
+def test_a_round_begins_in_the_season_of_its_first_block() -> None:
+    course = Course("c", (Block(1, 7, 5, 11, (9,)), Block(1, 7, 5, 11, (10,))))
+    assert due(course, None, today=LAST).in_season
+    assert not due(course, None, today=LAST + 40).in_season
+    assert due(course, CoursePast("anna", "c", 2, LAST), today=LAST + 10).in_season
+    assert not due(course, CoursePast("anna", "c", 2, LAST), today=LAST + 40).in_season
+
+
+def test_each_session_is_in_the_block_that_its_number_says() -> None:
+    course = Course("c", (Block(3, 1, 1, 1), Block(1, 2, 2, 2), Block(2, 3, 3, 3)))
+    assert [course.block_of(number).target_days for number in range(1, 8)] == [1, 1, 1, 2, 3, 3, 3]
+    assert [number for number in range(9) if course.begins_block(number)] == [1, 4, 5]
 
 
 @pytest.mark.parametrize(("target", "least", "greatest"), [(4, 5, 11), (7, 5, 6), (7, 0, 11)])
 def test_gaps_out_of_order_are_no_block(target: int, least: int, greatest: int) -> None:
-    with pytest.raises(ValueError, match="least_days must be at most target_days"):
+    with pytest.raises(
+        ValueError, match=r"^least_days must be at most target_days, and target_days at most greatest_days$"
+    ):
         Block(4, target, least, greatest)
 
 
@@ -203,13 +218,15 @@ def test_a_lapsed_course_may_begin_anew_and_none_may_to_get_round_its_least_gap(
     (reason,) = refused(2, 1, anew=True)
     assert reason.message.startswith("session 1 of 8 of course four-and-four would be too early: 1 day after")
     assert begun_anew(COURSE, past(2), today=LAST + 1).earliest == LAST + 5
+    assert [begun_anew(COURSE, past(2), today=LAST + gap).gap for gap in (-1, 0, 1)] == [0, 0, 1]
 
 
 def test_what_is_soft_is_told_by_its_code_and_a_course_without_a_patient_is_not() -> None:
     assert {refused(2, 1)[0].code, refused(2, 99)[0].code} == SOFT_CODES
     (reason,) = course_refusals(COURSE, None, patient="", today=LAST)
-    assert (reason.code in SOFT_CODES, reason.message) == (
+    assert (reason.code in SOFT_CODES, reason.code, reason.message) == (
         False,
+        "course_patient",
         "a course belongs to a patient: give --patient ID, or leave --course out",
     )
 
