@@ -78,12 +78,8 @@ def test_what_is_not_one_session_is_refused_in_one_line(sessions: tuple[str, ...
 
 
 def test_what_was_committed_between_the_command_and_the_start_belongs_to_the_session() -> None:
-    chain = Chain().add(
-        command("session start"),
     overridden = LimitOverridden("a1", "soft.session_ml", "asked", by="dr-b", uid=0, figure="30 uL given")
     chain = Chain().add(command("session start"), overridden, started("a1"))
-        started("a1"),
-    )
     assert found_in(chain, "a1") == [1, 2, 3]
 
 
