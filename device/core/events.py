@@ -99,6 +99,13 @@ class FaultClearRequested:
     request: Request
 
 
+@dataclass(frozen=True, slots=True)
+class AlarmSilenceRequested:
+    """Pause the alarm's sound for a bounded time; its light goes on, and a new alarm sounds at once."""
+
+    request: Request
+
+
 Command: TypeAlias = (
     HomeRequested
     | CalibrateRequested
@@ -108,6 +115,7 @@ Command: TypeAlias = (
     | ArmRequested
     | DisarmRequested
     | FaultClearRequested
+    | AlarmSilenceRequested
 )
 
 

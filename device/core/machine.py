@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from device.core.console import Console, State
 from device.core.events import (
+    AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
     Command,
@@ -72,6 +73,7 @@ from device.core.realtime_messages import (
     StrokeStarted,
 )
 from device.core.safety import (
+    alarm_silence,
     fault,
     fault_clear,
     fault_homed,
@@ -167,6 +169,7 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
         for state in (State.SESSION, State.REFILLING, State.LOADING, State.ARMED, State.FIRING, State.SETTLING)
     },
     **{(state, Ready): _on(realtime_ready, state) for state in (State.SETTLING, State.SESSION, State.DISARMED)},
+    **{(state, AlarmSilenceRequested): _on(alarm_silence, state) for state in _EVERY},
     **{(state, PressIgnored): _on(press_ignored, state) for state in _EVERY},
     # A fault that does not latch ends in the session, once it is known what was given.
     **{(state, Faulted): _on(faulted, State.FAULT, State.SETTLING) for state in _EVERY},
