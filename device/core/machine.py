@@ -42,7 +42,6 @@ from device.core.firing import (
     magazine_ended,
     magazine_loaded,
     position_read,
-    press_ignored,
     pump_loaded,
     shot_reported,
     stroke_started,
@@ -61,6 +60,7 @@ from device.core.operations import (
     test_probed,
     test_ready,
 )
+from device.core.presses import press_ignored, with_untold
 from device.core.realtime_messages import (
     Faulted,
     Homed,
@@ -92,6 +92,10 @@ EVENTS: tuple[type[Event], ...] = (*COMMANDS, *get_args(Happening), *get_args(Re
 
 def step(console: Console, event: Event) -> Step:
     """Return the next console and its effects. Total: defined for every state and event, never raises on them."""
+    return with_untold(console, _step(console, event))
+
+
+def _step(console: Console, event: Event) -> Step:
     transition = TABLE.get((console.state, type(event)))
     if transition is not None:
         return transition.handler(console, event)

@@ -206,11 +206,12 @@ class SyringeCalibratedEvent(Message):
 
 
 class PressRefusedEvent(Message):
-    """The trigger was pressed and nothing fired; `reason` says why."""
+    """The trigger was pressed and nothing fired; `reason` says why, `presses` how often since the last such event."""
 
     kind: Literal["press_refused"] = "press_refused"
     kind_code: Literal[13] = 13
     reason: str
+    presses: int
 
 
 class FaultRaisedEvent(Message):
