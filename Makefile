@@ -9,13 +9,13 @@ SEED ?= 1
 CUTS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test check unit vm vm-test soak sabotage mutation bench schema golden diagram dose-truth deb package-test install uninstall lock clean
+.PHONY: help demo test check unit vm vm-test soak sabotage mutation bench schema golden formulary diagram dose-truth deb package-test install uninstall lock clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 # The environment is made anew when what it is made of changes; the stamp is written last, so a broken make is repeated.
-$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml $(wildcard config/*.toml config/*/*)
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml $(wildcard config/*.toml config/*/* config/*/*/*)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "mesogun needs Python 3.11 or newer; try make PYTHON=python3.13")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes -r requirements/run.txt -r requirements/build.txt
@@ -78,6 +78,9 @@ install:  ## install or update the gun's services from dist/ (sudo make install,
 
 uninstall:  ## remove them; journal and configuration stay
 	dpkg --remove mesogun
+
+formulary: $(VENV)/.dev  ## sign the shipped formulary anew, with the key of the demo that everybody has
+	$(BIN)/mesogun formulary sign config/formulary --key tests/keys/demo.key --author "mesogun's examples" --valid-days 3653
 
 schema: $(VENV)/.dev  ## write config/schema anew
 	$(BIN)/python -m device.service.config_schema

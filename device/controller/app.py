@@ -26,6 +26,7 @@ from device.controller.control_socket import (
     ControlSocket,
     HomeArguments,
     PrimeArguments,
+    RollBackArguments,
     SessionStartArguments,
     SocketInUse,
 )
@@ -47,11 +48,13 @@ from device.core.events import (
     HomeRequested,
     PrimeRequested,
     Request,
+    RollBackRequested,
     SessionStartRequested,
     SessionStopRequested,
     ShutdownRequested,
     Started,
 )
+from device.core.formulary import Formulary
 from device.core.patient_day import DAY_MS
 from device.core.records import Booted
 from device.core.scan_state import scan_spec
@@ -60,7 +63,8 @@ from device.core.units import NS_PER_S, Nanolitres
 from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.link import Configure
 from device.realtime.scheduling import become_realtime
-from device.settings import Configuration, Loaded
+from device.settings import FORMULARY, Configuration, Loaded
+from device.settings.bundle import TRUSTED, verified
 from drivers.gpio.indicators import Indicators
 from drivers.gpio.pin_factory import Factory, PinFactoryError, open_lgpio_factory
 from drivers.ports import DriverError
@@ -157,7 +161,12 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
     stack.push_async_callback(pump.close)
     indicators = Indicators(_pin_factory(options), configuration.lines)
     stack.callback(indicators.close)
-    console = Console(spec=configuration.device, ledger=ledger, session=restored_session(ledger, configuration))
+    console = Console(
+        spec=configuration.device,
+        ledger=ledger,
+        formulary=_formulary(options),
+        session=restored_session(ledger, configuration),
+    )
     controller = Controller(options, boot_id=boot_id, console=console)
     child = RealtimeChild(
         spawn=partial(
@@ -193,6 +202,20 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         raise StartRefused(f"real-time process: {error}") from error
     journal.append([Booted(VERSION, configuration.sha256, simulated=options.simulation is not None)])
     return controller
+
+
+def _formulary(options: RunOptions) -> Formulary:
+    """Return the formulary with what came of its signature. Without a good one the gun runs and releases nothing."""
+    configuration = options.configuration
+    found = verified(
+        configuration.directory / FORMULARY,
+        configuration.files,
+        trusted=configuration.directory / TRUSTED,
+        simulated=options.simulation is not None,
+    )
+    if found.problem:
+        log.error("nothing will be released: %s", found.problem)
+    return found
 
 
 def _open_line(options: RunOptions) -> SerialLine:
@@ -322,7 +345,7 @@ class Controller:
             **self._stamp(),
             **snapshot(self._console),
             "fault_list": fault_list(self._console),
-            "refusals": refusals(self._console),
+            "refusals": refusals(self._console, wall_clock_ms()),
             "steps_per_s_kept": self.child.steps_kept,
             "steps_per_s_asked": NS_PER_S // self._console.spec.axis.shortest_step_ns,
             "step_late": step_lateness(self.child.late_counts),
@@ -334,6 +357,8 @@ class Controller:
                 return HomeRequested(request, arguments.plunger, arguments.patient_detached)
             case "calibrate", CalibrateArguments():
                 return self._calibrate(arguments, request)
+            case "formulary_roll_back", RollBackArguments():
+                return RollBackRequested(request, arguments.reason, arguments.by)
             case "prime", PrimeArguments():
                 return PrimeRequested(request, Nanolitres(arguments.volume_nl))
             case "session_start", SessionStartArguments():

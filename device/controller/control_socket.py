@@ -34,6 +34,10 @@ SOCKET_MODE: Final = 0o660
 """The service's user and group; nobody else may give commands."""
 
 
+LINE: Final = r"^[^\x00-\x1f\x7f]+$"
+"""One line of text: no control character."""
+
+
 class Arguments(BaseModel):
     """The arguments of a command without any; base of the others. Unknown ones are errors."""
 
@@ -58,8 +62,15 @@ class CalibrateArguments(Arguments):
 
     syringe: str = Field(min_length=1, max_length=80)
     measured_nl: int = Field(gt=0, le=100_000_000)
-    method: str = Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")
+    method: str = Field(min_length=1, max_length=120, pattern=LINE)
     valid_days: int = Field(default=180, ge=1, le=366)
+
+
+class RollBackArguments(Arguments):
+    """`formulary_roll_back`: why an older formulary is taken, and whose word that is."""
+
+    reason: str = Field(min_length=1, max_length=200, pattern=LINE)
+    by: str = Field(min_length=1, max_length=80, pattern=LINE)
 
 
 class RegionArguments(Arguments):
@@ -84,6 +95,7 @@ COMMANDS: Final[dict[str, type[Arguments]]] = {
     "status": Arguments,
     "home": HomeArguments,
     "calibrate": CalibrateArguments,
+    "formulary_roll_back": RollBackArguments,
     "prime": PrimeArguments,
     "session_start": SessionStartArguments,
     "session_stop": Arguments,

@@ -17,6 +17,7 @@ from device.core.console import Console
 from device.core.faults import CATALOGUE, Fault
 from device.core.treatment import next_shot_refusals, shots_left
 from device.core.units import Nanolitres
+from device.core.upkeep import unusable_formulary
 from device.realtime.lateness import most_us
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ def snapshot(console: Console) -> dict[str, Any]:
         "homed": console.homed,
         "plunger_homed": console.initialised,
         "faults": ",".join(str(code) for code in console.ledger.faults),
+        "formulary_version": console.formulary.version,
         "session_id": session.session_id if session is not None else "",
         "profile": session.profile.name if session is not None else "",
         "serum": session.serum.name if session is not None else "",
@@ -79,11 +81,12 @@ def fault_list(console: Console) -> list[dict[str, Any]]:
     ]
 
 
-def refusals(console: Console) -> list[str]:
-    """Return why the session's next shot would be refused; empty without a session."""
+def refusals(console: Console, at_ms: int) -> list[str]:
+    """Return why the next shot would be refused at this wall clock; without a session what the formulary forbids."""
+    unusable = [reason.message for reason in unusable_formulary(console, at_ms)]
     if console.session is None:
-        return []
-    return [reason.message for reason in next_shot_refusals(console, console.session)]
+        return unusable
+    return unusable + [reason.message for reason in next_shot_refusals(console, console.session)]
 
 
 def _still_allowed(console: Console) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Final
 
 from device.core.device_spec import DeviceSpec
 from device.core.events import Request
+from device.core.formulary import UNSIGNED, Formulary
 from device.core.ledger import Ledger
 from device.core.magazine import Magazine
 from device.core.realtime_messages import EndReason, ShotReport
@@ -48,8 +49,9 @@ NO_PRESSES: Final = PressRun()
 class Console:
     """All that the machine knows.
 
-    `session` is the open one with its plan; `ready` that the real-time process is out of its safe mode; `homed` and
-    `initialised` that needle and plunger know where they are; `probed` that this self-test has asked the pump. `armed`
+    `formulary` is the one found at start. `session` is the open one with its plan; `ready` that the real-time process
+    is out of its safe mode; `homed` and `initialised` that needle and plunger know where they are; `probed` that this
+    self-test has asked the pump. `armed`
     is the operator's wish: load the next magazine when one is done. `magazine` is the loaded one, `reports` and `seen`
     what came of it so far, `ended` why the last one ended. `prime_nl` is what to prime after a refill, 0 if the refill
     is for shots. `plunger_wanted`: home the plunger after the needle. `pending` is the command to be answered when the
@@ -59,6 +61,7 @@ class Console:
 
     spec: DeviceSpec
     ledger: Ledger
+    formulary: Formulary = UNSIGNED
     session: Session | None = None
     state: State = State.STARTING
     ready: bool = False

@@ -132,7 +132,8 @@ class DeviceSpec:
     def __post_init__(self) -> None:
         """Check the rules between the parts; raises ValueError naming them."""
         if self.limits.depth_um + self.axis.clearance_um > self.axis.travel_um:
-            raise ValueError("limits.depth_mm + needle.clearance_mm must be at most needle.travel_mm")
+            depth_mm = f"{self.limits.depth_um / 1000:g}"
+            raise ValueError(f"limits.depth_mm {depth_mm} + needle.clearance_mm must be at most needle.travel_mm")
         if self.timing.permit_ns > 40_000_000 or self.timing.silence_ns > 40_000_000:
             # 50 ms to a safe gun (invariant I5) less one scan and the needle's braking.
             raise ValueError("timing.permit_ms and timing.silence_ms must be at most 40 ms")

@@ -55,6 +55,15 @@ class PrimeRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class RollBackRequested:
+    """Take the formulary that was found although it is no newer than the last one; `by` answers for `reason`."""
+
+    request: Request
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStartRequested:
     """Begin a session with already loaded and checked files; digests are of their content."""
 
@@ -109,6 +118,7 @@ class AlarmSilenceRequested:
 Command: TypeAlias = (
     HomeRequested
     | CalibrateRequested
+    | RollBackRequested
     | PrimeRequested
     | SessionStartRequested
     | SessionStopRequested

@@ -41,7 +41,8 @@ def arm(console: Console, event: ArmRequested) -> Step:
     """Authorise magazines until disarmed, faulted or done; refuse with every reason at once."""
     session = console.session
     refusals = next_shot_refusals(console, session) if session is not None else ()
-    reasons = (*not_fit(console), *(refusal.message for refusal in (*_uncalibrated(console, event), *refusals)))
+    fitness = not_fit(console, event.request.at_ms)
+    reasons = (*fitness, *(refusal.message for refusal in (*_uncalibrated(console, event), *refusals)))
     if reasons:
         return refused(console, event, reasons)
     console = replace(console, armed=True, pending=event.request, ended=None)

@@ -6,11 +6,13 @@ Nothing else in the controller keeps a total: limits read them here, the demo an
 from dataclasses import dataclass, replace
 
 from device.core.calibration import Calibration, kept
+from device.core.formulary import TakenFormulary
 from device.core.magazine import Purpose
 from device.core.patient_day import PastSession, dated, ingredient_key, remembered
 from device.core.records import (
     FaultRaised,
     FaultsCleared,
+    FormularyTaken,
     MagazineIntent,
     MagazineSettled,
     PlungerFound,
@@ -45,7 +47,8 @@ class Ledger:
     0 before the first. `content` is the session that what is in the syringe was drawn for; None when it was emptied.
     `play_open`: the plunger was last found drawn up, so that the drive's play is open by an unknown part. `open_intent`
     has no outcome yet. `faults` are the latched ones that nobody cleared. `past` are the ended sessions that gave
-    something, the latest last. `calibrations` hold one for each syringe that was measured.
+    something, the latest last. `calibrations` hold one for each syringe that was measured. `formulary` came into force
+    last.
     """
 
     session: SessionTotals | None = None
@@ -59,6 +62,7 @@ class Ledger:
     faults: tuple[int, ...] = ()
     past: tuple[PastSession, ...] = ()
     calibrations: tuple[Calibration, ...] = ()
+    formulary: TakenFormulary | None = None
 
 
 def apply(ledger: Ledger, record: Record) -> Ledger:
@@ -94,6 +98,8 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
         case SyringeCalibrated():
             latest = Calibration(record.syringe_sha256, record.at_ms, record.expires_ms)
             return replace(ledger, calibrations=kept(ledger.calibrations, latest))
+        case FormularyTaken():
+            return replace(ledger, formulary=TakenFormulary(record.version, record.sha256))
         case FaultRaised() if record.latched:
             return replace(ledger, faults=(*(code for code in ledger.faults if code != record.code), record.code))
         case FaultsCleared():

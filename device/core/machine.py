@@ -29,6 +29,7 @@ from device.core.events import (
     PumpProbed,
     RealtimeRestarted,
     RefillDone,
+    RollBackRequested,
     SessionStartRequested,
     SessionStopRequested,
     ShutdownRequested,
@@ -48,7 +49,6 @@ from device.core.firing import (
     unchanged,
 )
 from device.core.operations import (
-    calibrate,
     home,
     needle_homed,
     plunger_at_top,
@@ -85,6 +85,7 @@ from device.core.safety import (
     shutdown,
 )
 from device.core.steps import Step, refused
+from device.core.upkeep import calibrate, roll_back
 
 COMMANDS: tuple[type[Command], ...] = get_args(Command)
 EVENTS: tuple[type[Event], ...] = (*COMMANDS, *get_args(Happening), *get_args(Report))
@@ -138,11 +139,13 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.SELF_TEST, PositionRead): _on(fault_position_read, State.SELF_TEST),
     (State.DISARMED, HomeRequested): _on(home, State.HOMING, State.DISARMED),
     (State.DISARMED, CalibrateRequested): _on(calibrate, State.DISARMED),
+    (State.DISARMED, RollBackRequested): _on(roll_back, State.DISARMED),
     (State.DISARMED, SessionStartRequested): _on(session_start, State.SESSION, State.DISARMED),
     (State.HOMING, Homed): _on(needle_homed, State.HOMING, State.DISARMED, State.SESSION),
     (State.HOMING, PlungerAtTop): _on(plunger_at_top, State.DISARMED, State.SESSION),
     (State.SESSION, HomeRequested): _on(home, State.HOMING, State.SESSION),
     (State.SESSION, CalibrateRequested): _on(calibrate, State.SESSION),
+    (State.SESSION, RollBackRequested): _on(roll_back, State.SESSION),
     (State.SESSION, PrimeRequested): _on(prime, State.PRIMING, State.REFILLING, State.SESSION),
     (State.SESSION, SessionStopRequested): _on(session_stop, State.DISARMED),
     (State.SESSION, ArmRequested): _on(arm, *_LOADED),

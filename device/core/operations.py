@@ -3,18 +3,15 @@
 from dataclasses import replace
 
 from device.core.booking import session_ended, settled
-from device.core.calibration import measurement_refusals
 from device.core.console import Console, State
 from device.core.effects import (
     Commit,
     Effect,
     HomePlunger,
     ProbePump,
-    Reply,
     Send,
 )
 from device.core.events import (
-    CalibrateRequested,
     HomeRequested,
     PlungerAtTop,
     PrimeRequested,
@@ -39,7 +36,6 @@ from device.core.records import (
     Record,
     Refilled,
     SessionStarted,
-    SyringeCalibrated,
 )
 from device.core.safety import fault
 from device.core.session import Session
@@ -48,6 +44,7 @@ from device.core.shot_plan import PlanRefused, plan_prime, plan_stroke
 from device.core.steps import Step, back, book, prepend, refused, taken
 from device.core.treatment import load, next_magazine, next_shot_refusals, plunger_of, refill, refuse
 from device.core.units import Increments, Nanolitres
+from device.core.upkeep import formulary_step, unusable_formulary
 
 EMPTIES_SYRINGE = (
     "homing the plunger empties the syringe through the needle: never with a patient; confirm with --patient-detached"
@@ -56,7 +53,8 @@ EMPTIES_SYRINGE = (
 
 def started(console: Console, event: Started) -> Step:
     """Begin the self-test with the pump: whatever program it still holds is terminated before anything else."""
-    return replace(console, state=State.SELF_TEST, probed=False), (ProbePump(),)
+    console, effects = formulary_step(console)
+    return replace(console, state=State.SELF_TEST, probed=False), (*effects, ProbePump())
 
 
 def test_probed(console: Console, event: PumpProbed) -> Step:
@@ -119,9 +117,9 @@ def plunger_at_top(console: Console, event: PlungerAtTop) -> Step:
     return prepend((Commit((record,)),), back(replace(book(console, record), initialised=True)))
 
 
-def not_fit(console: Console) -> tuple[str, ...]:
-    """Return what keeps the console from giving anything, all at once."""
-    reasons = []
+def not_fit(console: Console, at_ms: int) -> tuple[str, ...]:
+    """Return what keeps the console from giving anything at this time of the wall clock, all at once."""
+    reasons = [reason.message for reason in unusable_formulary(console, at_ms)]
     if console.session is None:
         reasons.append("no session is open")
     if console.ledger.open_intent is not None:
@@ -137,7 +135,7 @@ def not_fit(console: Console) -> tuple[str, ...]:
 
 def prime(console: Console, event: PrimeRequested) -> Step:
     """Release serum into the air, if the console is fit for it."""
-    session, reasons = console.session, not_fit(console)
+    session, reasons = console.session, not_fit(console, event.request.at_ms)
     if session is None or reasons:
         return refused(console, event, reasons)
     console = replace(console, pending=event.request, prime_nl=event.volume_nl)
@@ -179,24 +177,6 @@ def refill_done(console: Console, event: RefillDone) -> Step:
     return next_magazine(console, record)
 
 
-def calibrate(console: Console, event: CalibrateRequested) -> Step:
-    """Write down a syringe's calibration, or refuse a measurement that is none."""
-    at_ms = event.request.at_ms
-    if why := measurement_refusals(event.syringe, event.measured_nl, at_ms=at_ms, expires_ms=event.expires_ms):
-        return refused(console, event, why)
-    record = SyringeCalibrated(
-        syringe=event.syringe.name,
-        syringe_sha256=event.syringe_sha256,
-        stroke_nl=event.syringe.stroke_nl,
-        measured_nl=event.measured_nl,
-        method=event.method,
-        at_ms=at_ms,
-        expires_ms=event.expires_ms,
-    )
-    effects = (Commit((taken(event), record)), Reply(event.request, accepted=True, reasons=()))
-    return book(console, record), effects
-
-
 def _content_refusals(console: Console, event: SessionStartRequested) -> tuple[Refusal, ...]:
     """Return why what is in the syringe and tube must not go into this patient; empty when it may, or it is empty."""
     content = console.ledger.content
@@ -216,7 +196,11 @@ def _content_refusals(console: Console, event: SessionStartRequested) -> tuple[R
 
 def session_start(console: Console, event: SessionStartRequested) -> Step:
     """Plan the session's stroke and refuse with every reason at once, or open it."""
-    reasons = [*serum_refusals(event.serum, weight_g=event.weight_g), *_content_refusals(console, event)]
+    reasons = [
+        *unusable_formulary(console, event.request.at_ms),
+        *serum_refusals(event.serum, weight_g=event.weight_g),
+        *_content_refusals(console, event),
+    ]
     try:
         plan = plan_stroke(event.profile, event.syringe, console.spec)
     except PlanRefused as error:
@@ -251,6 +235,8 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         ingredients=[ingredient.name for ingredient in event.serum.ingredients],
         ug_per_ml=[ingredient.concentration_ug_per_ml for ingredient in event.serum.ingredients],
         before_nl=session.before.volume_nl,
+        formulary_version=console.formulary.version,
+        formulary_sha256=console.formulary.sha256,
     )
     if reasons:
         return refused(console, event, tuple(reason.message for reason in reasons))

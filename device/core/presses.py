@@ -13,6 +13,7 @@ from device.core.console import NO_PRESSES, Console, PressRun, State
 from device.core.effects import Commit, Exit, SoundRefusal
 from device.core.faults import CATALOGUE, Fault
 from device.core.operations import not_fit
+from device.core.patient_day import UNKNOWN_MS
 from device.core.realtime_messages import PressIgnored, PressRefusal
 from device.core.records import PressRefused, Record
 from device.core.steps import Step, book
@@ -63,7 +64,8 @@ def why_refused(console: Console, refusal: PressRefusal) -> str:
         return _WHILE.get(console.state, "not_armed")
     if limits := next_shot_refusals(console, console.session):
         return "limit: " + "; ".join(each.message for each in limits)
-    if unfit := not_fit(console):
+    # A press brings no wall clock: that something has expired is told by the arming.
+    if unfit := not_fit(console, UNKNOWN_MS):
         return "unfit: " + "; ".join(unfit)
     return "; ".join(vial_refusals(console, console.session)) or "not_armed"
 

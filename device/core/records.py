@@ -41,7 +41,7 @@ class SessionStarted:
     """A session began. The digests cover the files' content, so that a change in them is seen after a restart.
 
     `at_ms` is the wall clock, 0 unknown. `ingredients` and `ug_per_ml` say what is in the serum, in the same order.
-    `before_nl` is what the patient had in the 24 hours before.
+    `before_nl` is what the patient had in the 24 hours before. `formulary_*` is the signed bundle that it began under.
     """
 
     KIND: ClassVar[str] = "session_started"
@@ -60,6 +60,8 @@ class SessionStarted:
     ingredients: list[str] = field(default_factory=list)
     ug_per_ml: list[int] = field(default_factory=list)
     before_nl: int = 0
+    formulary_version: int = 0
+    formulary_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,26 @@ class SyringeCalibrated:
 
 
 @dataclass(frozen=True, slots=True)
+class FormularyTaken:
+    """A signed bundle came into force. `sha256` is its manifest's; `signed_by` the trusted key's name.
+
+    `rolled_back`: it is no newer than the one before, and was taken for `reason`, by `by`'s word, given by user `uid`.
+    """
+
+    KIND: ClassVar[str] = "formulary_taken"
+    version: int
+    sha256: str
+    author: str
+    signed_by: str
+    signed_ms: int
+    expires_ms: int
+    rolled_back: bool = False
+    reason: str = ""
+    by: str = ""
+    uid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PressRefused:
     """The trigger was pressed and nothing fired; `reason` says why. One record can stand for several `presses`."""
 
@@ -252,6 +274,7 @@ Record: TypeAlias = (
     | PlungerHomed
     | PlungerFound
     | SyringeCalibrated
+    | FormularyTaken
     | PressRefused
     | FaultRaised
     | FaultsCleared
@@ -271,6 +294,7 @@ KINDS: dict[str, type[Record]] = {
         PlungerHomed,
         PlungerFound,
         SyringeCalibrated,
+        FormularyTaken,
         PressRefused,
         FaultRaised,
         FaultsCleared,

@@ -18,6 +18,7 @@ from device.core.events import (
     FaultClearRequested,
     HomeRequested,
     PrimeRequested,
+    RollBackRequested,
     SessionStartRequested,
     SessionStopRequested,
 )
@@ -33,6 +34,7 @@ Step = tuple[Console, tuple[Effect, ...]]
 COMMAND_NAMES: dict[type[Command], str] = {
     HomeRequested: "home",
     CalibrateRequested: "calibrate",
+    RollBackRequested: "formulary roll-back",
     PrimeRequested: "prime",
     SessionStartRequested: "session start",
     SessionStopRequested: "session stop",

@@ -82,6 +82,8 @@ class SessionStartedEvent(Message):
     ingredients: str
     ug_per_ml: str
     before_ul: float
+    formulary_version: int
+    formulary_sha256: str
 
 
 class SessionEndedEvent(Message):
@@ -203,6 +205,23 @@ class SyringeCalibratedEvent(Message):
     method: str
     at_ms: int
     expires_ms: int
+
+
+class FormularyTakenEvent(Message):
+    """A signed formulary came into force: a newer one at a start, or another by the word of `by` (`rolled_back`)."""
+
+    kind: Literal["formulary_taken"] = "formulary_taken"
+    kind_code: Literal[15] = 15
+    version: int
+    sha256: str
+    author: str
+    signed_by: str
+    signed_ms: int
+    expires_ms: int
+    rolled_back: bool
+    reason: str
+    by: str
+    uid: int
 
 
 class PressRefusedEvent(Message):
@@ -351,6 +370,7 @@ CHANNELS: Final[Mapping[str, Channel]] = {
             PlungerHomedEvent,
             PlungerFoundEvent,
             SyringeCalibratedEvent,
+            FormularyTakenEvent,
             PressRefusedEvent,
         ),
         qos=1,

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong use. Imports nothing heavy: eac
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
@@ -105,6 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_services(commands)
     _add_treatment(commands)
     _add_records(commands)
+    _add_formulary(commands)
     _add_simulation(commands)
     return parser
 
@@ -212,6 +214,66 @@ def _add_records(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     check.add_argument("--config", type=Path, metavar="DIR", help=CONFIG_HELP)
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.set_defaults(call="device.service.record_commands:config_check")
+
+
+def _add_formulary(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    formulary = commands.add_parser(
+        "formulary",
+        help="sign, verify and install what may be given",
+        epilog="examples:\n"
+        "  mesogun formulary keygen pharmacy --out keys\n"
+        '  mesogun formulary sign formulary --key keys/pharmacy.key --author "A. Pharmacist"\n'
+        "  mesogun formulary verify formulary --trusted keys\n"
+        "  mesogun formulary diff /etc/mesogun/formulary formulary\n"
+        "  sudo mesogun formulary install formulary\n"
+        "  mesogun formulary history",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).add_subparsers(dest="subcommand", metavar="keygen|sign|verify|install|diff|history|roll-back", required=True)
+
+    keygen = formulary.add_parser("keygen", help="make a key: a private file to sign with, a public one to trust")
+    keygen.add_argument("name", type=_key_name, metavar="NAME", help="the key's name")
+    keygen.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where (default: here)")
+    sign = formulary.add_parser("sign", help="sign a folder of limits, profiles, serums and syringes")
+    verify = formulary.add_parser("verify", help="check signature, digests and date")
+    install = formulary.add_parser("install", help="put a signed formulary into force on this console (as root)")
+    for one in (sign, verify, install):
+        one.add_argument("directory", type=Path, metavar="DIR", help="the formulary")
+    sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key")
+    sign.add_argument("--author", required=True, metavar="NAME", help="who answers for it")
+    sign.add_argument("--version", type=_positive, metavar="N", help="default: one more than it was")
+    sign.add_argument("--valid-days", type=_positive, default=365, metavar="N", help="default 365, at most 3653")
+    for one in (verify, install):
+        one.add_argument("--config", type=Path, metavar="DIR", help=CONFIG_HELP)
+        one.add_argument("--trusted", type=Path, metavar="DIR", help="trusted keys (default: of the configuration)")
+        one.add_argument("--simulated", action="store_true", help="for a simulated console: its keys count too")
+    install.add_argument("--roll-back", action="store_true", help="install an older version than the one in force")
+    diff = formulary.add_parser("diff", help="what changes from one formulary to another")
+    diff.add_argument("old", type=Path, metavar="OLD")
+    diff.add_argument("new", type=Path, metavar="NEW")
+    history = formulary.add_parser("history", help="which formularies this console took, when, by whose word")
+    history.add_argument("--state", type=Path, metavar="DIR", help="state directory (default: /var/lib/mesogun)")
+    roll_back = formulary.add_parser("roll-back", help="take the older formulary that the controller has found")
+    roll_back.add_argument("--reason", required=True, metavar="TEXT", help="why; stands in the journal")
+    roll_back.add_argument("--by", required=True, metavar="NAME", help="whose word it is; stands in the journal")
+    _client_options(roll_back)
+    for name, one in (
+        ("keygen", keygen),
+        ("sign_formulary", sign),
+        ("verify", verify),
+        ("install", install),
+        ("diff", diff),
+        ("history", history),
+        ("roll_back", roll_back),
+    ):
+        if one is not roll_back:
+            one.add_argument("--json", action="store_true", help="print one JSON object")
+        one.set_defaults(call=f"device.service.formulary_commands:{name}")
+
+
+def _key_name(text: str) -> str:
+    if re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are 1 to 32 small letters, digits and hyphens")
+    return text
 
 
 def _add_simulation(commands: "Subparsers[argparse.ArgumentParser]") -> None:

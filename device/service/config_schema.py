@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from device.settings.device_file import DeviceFile
-from device.settings.formulary import ProfileFile, SerumFile, SyringeFile
+from device.settings.formulary import LimitsFile, ProfileFile, SerumFile, SyringeFile
 from device.settings.values import SettingsTable
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 MODELS: Final[Mapping[str, type[SettingsTable]]] = {
     "device": DeviceFile,
+    "limits": LimitsFile,
     "profile": ProfileFile,
     "serum": SerumFile,
     "syringe": SyringeFile,

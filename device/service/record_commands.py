@@ -10,7 +10,9 @@ from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavai
 from device.journal_reader import JournalReader, utc_text
 from device.service.control_client import STANDARD_STATE
 from device.service.errors import ServiceError
-from device.settings import ConfigurationError, find_configuration_directory, load_configuration
+from device.service.formulary_commands import in_words
+from device.settings import FORMULARY, ConfigurationError, find_configuration_directory, load_configuration
+from device.settings.bundle import TRUSTED, verified
 
 PAGE = 500
 
@@ -82,8 +84,16 @@ def config_check(options: argparse.Namespace) -> int:
         if options.json:
             sys.stdout.write(json.dumps({"ok": False, "problems": [str(problem) for problem in error.problems]}) + "\n")
         raise ServiceError(str(error)) from error
+    formulary = verified(
+        configuration.directory / FORMULARY,
+        configuration.files,
+        trusted=configuration.directory / TRUSTED,
+        simulated=False,
+    )
     result = {
         "ok": True,
+        "formulary_version": formulary.version,
+        "formulary_problem": formulary.problem,
         "directory": str(configuration.directory),
         "profiles": sorted(configuration.profiles),
         "serums": sorted(configuration.serums),
@@ -95,4 +105,6 @@ def config_check(options: argparse.Namespace) -> int:
     else:
         counts = ", ".join(f"{len(getattr(configuration, kind))} {kind}" for kind in ("profiles", "serums", "syringes"))
         sys.stdout.write(f"{configuration.directory}: good ({counts})\n")
+        signed = f"nothing will be released: {formulary.problem}" if formulary.problem else in_words(formulary)
+        sys.stdout.write(f"formulary: {signed}\n")
     return 0

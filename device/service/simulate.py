@@ -85,6 +85,7 @@ def run_sessions(plans: list[SessionPlan], configuration: Configuration, *, jobs
         profiles=dict(configuration.profiles),
         serums=dict(configuration.serums),
         syringes=dict(configuration.syringes),
+        files=dict(configuration.files),
     )
     # Spawned: a forked process would inherit this one's signal handling and threads.
     context = multiprocessing.get_context("spawn")

@@ -12,7 +12,8 @@ from device.service.control_client import CommandRefused, ControllerAbsent, ask,
 from device.service.errors import ServiceError
 
 
-def _ask(options: argparse.Namespace, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+def asked(options: argparse.Namespace, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Give the running controller a command and return its result. Raises ServiceError with every reason."""
     path = socket_path(state=options.state, socket_argument=options.socket)
     try:
         return ask(path, command, arguments)
@@ -28,16 +29,17 @@ def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def _show(options: argparse.Namespace, result: dict[str, Any], text: str) -> int:
+def show(options: argparse.Namespace, result: dict[str, Any], text: str) -> int:
+    """Print a result, as JSON where that was asked for; returns the exit code."""
     _print(json.dumps({"ok": True, **result}) if options.json else text)
     return 0
 
 
 def status(options: argparse.Namespace) -> int:
     """`mesogun status`."""
-    result = _ask(options, "status")
+    result = asked(options, "status")
     if options.json:
-        return _show(options, result, "")
+        return show(options, result, "")
     lines = [
         (
             f"state      {result['state']}{' (armed)' if result['armed'] else ''}"
@@ -74,7 +76,7 @@ def status(options: argparse.Namespace) -> int:
     if result["alarm_priority"] != "none":
         lines.append(f"ALARM      {_alarm_words(result)}")
     lines += _fault_lines(result["fault_list"])
-    return _show(options, result, "\n".join(lines))
+    return show(options, result, "\n".join(lines))
 
 
 def _alarm_words(result: dict[str, Any]) -> str:
@@ -89,20 +91,20 @@ def _fault_lines(faults: list[dict[str, Any]]) -> list[str]:
 
 def fault_list(options: argparse.Namespace) -> int:
     """`mesogun fault list`."""
-    faults = _ask(options, "status")["fault_list"]
-    return _show(options, {"faults": faults}, "\n".join(_fault_lines(faults)) or "no faults")
+    faults = asked(options, "status")["fault_list"]
+    return show(options, {"faults": faults}, "\n".join(_fault_lines(faults)) or "no faults")
 
 
 def fault_clear(options: argparse.Namespace) -> int:
     """`mesogun fault clear`."""
-    result = _ask(options, "fault_clear")
-    return _show(options, result, f"cleared; state {result['state']}")
+    result = asked(options, "fault_clear")
+    return show(options, result, f"cleared; state {result['state']}")
 
 
 def alarm_silence(options: argparse.Namespace) -> int:
     """`mesogun alarm silence`."""
-    result = _ask(options, "alarm_silence")
-    return _show(options, result, f"alarm {_alarm_words(result)}; what to do: mesogun fault list")
+    result = asked(options, "alarm_silence")
+    return show(options, result, f"alarm {_alarm_words(result)}; what to do: mesogun fault list")
 
 
 def session_start(options: argparse.Namespace) -> int:
@@ -115,30 +117,30 @@ def session_start(options: argparse.Namespace) -> int:
         "weight_g": options.weight_g,
         "regions": options.regions,
     }
-    result = _ask(options, "session_start", arguments)
-    return _show(options, result, f"session {result['session_id']} started; next: mesogun prime, then mesogun arm")
+    result = asked(options, "session_start", arguments)
+    return show(options, result, f"session {result['session_id']} started; next: mesogun prime, then mesogun arm")
 
 
 def session_stop(options: argparse.Namespace) -> int:
     """`mesogun session stop`."""
-    return _show(options, _ask(options, "session_stop"), "session stopped")
+    return show(options, asked(options, "session_stop"), "session stopped")
 
 
 def arm(options: argparse.Namespace) -> int:
     """`mesogun arm`."""
-    return _show(options, _ask(options, "arm"), "armed")
+    return show(options, asked(options, "arm"), "armed")
 
 
 def disarm(options: argparse.Namespace) -> int:
     """`mesogun disarm`."""
-    return _show(options, _ask(options, "disarm"), "disarmed")
+    return show(options, asked(options, "disarm"), "disarmed")
 
 
 def home(options: argparse.Namespace) -> int:
     """`mesogun home`."""
     arguments = {"plunger": options.plunger, "patient_detached": options.patient_detached}
-    result = _ask(options, "home", arguments)
-    return _show(options, result, "needle and plunger homed" if options.plunger else "needle homed")
+    result = asked(options, "home", arguments)
+    return show(options, result, "needle and plunger homed" if options.plunger else "needle homed")
 
 
 def calibrate(options: argparse.Namespace) -> int:
@@ -149,11 +151,11 @@ def calibrate(options: argparse.Namespace) -> int:
         "method": options.method,
         "valid_days": options.valid_days,
     }
-    result = _ask(options, "calibrate", arguments)
-    return _show(options, result, f"syringe {options.syringe} is calibrated for {options.valid_days} days")
+    result = asked(options, "calibrate", arguments)
+    return show(options, result, f"syringe {options.syringe} is calibrated for {options.valid_days} days")
 
 
 def prime(options: argparse.Namespace) -> int:
     """`mesogun prime`."""
-    result = _ask(options, "prime", {"volume_nl": options.volume_nl})
-    return _show(options, result, f"primed {options.volume_nl / 1000:g} uL")
+    result = asked(options, "prime", {"volume_nl": options.volume_nl})
+    return show(options, result, f"primed {options.volume_nl / 1000:g} uL")

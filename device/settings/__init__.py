@@ -6,16 +6,19 @@ core and the ports, so that the controller, the gateway and the command line can
 """
 
 from device.settings.loading import (
+    FORMULARY,
     Configuration,
     Loaded,
     MqttSettings,
     SerialSettings,
     find_configuration_directory,
     load_configuration,
+    load_formulary,
 )
 from device.settings.problems import ConfigurationError, Problem
 
 __all__ = [
+    "FORMULARY",
     "Configuration",
     "ConfigurationError",
     "Loaded",
@@ -24,4 +27,5 @@ __all__ = [
     "SerialSettings",
     "find_configuration_directory",
     "load_configuration",
+    "load_formulary",
 ]

@@ -18,10 +18,7 @@ from device.core.units import (
     MicrometresPerSecond2,
 )
 from device.settings.values import (
-    MICROLITRES,
-    MICROLITRES_PER_S,
     MICROSECONDS,
-    MILLILITRES,
     MILLIMETRES,
     MILLIMETRES_PER_S,
     MILLIMETRES_PER_S2,
@@ -33,8 +30,6 @@ from device.settings.values import (
     Text,
     micrometres,
     micrometres_per_s,
-    nanolitres,
-    nanolitres_per_s,
     nanoseconds,
     quantity,
     topic_name,
@@ -139,38 +134,6 @@ class PumpTable(SettingsTable):
             gate_latency_ns=nanoseconds(self.gate_latency_ms),
             phase_feedback=self.phase_feedback,
             settle_ns=nanoseconds(self.settle_ms),
-        )
-
-
-class LimitsTable(SettingsTable):
-    """The hard limits of the console: nothing may exceed them."""
-
-    shot_ul: Annotated[Decimal, quantity("most in one shot", MICROLITRES, "1", "500")]
-    session_ml: Annotated[Decimal, quantity("most in one session", MILLILITRES, "0.1", "20")]
-    patient_day_ml: Annotated[Decimal, quantity("most for one patient in 24 hours", MILLILITRES, "0.1", "40")]
-    session_shots: Annotated[int, Count("most shots in one session", 1, 2000)]
-    least_interval_ms: Annotated[
-        Decimal, quantity("least time from one shot's start to the next", MILLISECONDS, "50", "10000")
-    ]
-    fastest_ul_s: Annotated[Decimal, quantity("fastest flow through the needle", MICROLITRES_PER_S, "1", "1000")]
-    depth_mm: Annotated[Decimal, quantity("deepest needle tip below the skin", MILLIMETRES, "0.1", "13")]
-    magazine_shots: Annotated[int, Count("most shots authorised at one time", 1, 32)]
-    prime_ul: Annotated[Decimal, quantity("most in one prime", MICROLITRES, "10", "2000")]
-    prime_ms: Annotated[Decimal, quantity("longest time of one prime", MILLISECONDS, "100", "60000")]
-
-    def to_limits(self) -> HardLimits:
-        """Return the core's limits."""
-        return HardLimits(
-            shot_nl=nanolitres(self.shot_ul),
-            session_nl=nanolitres(self.session_ml, MILLILITRES),
-            patient_day_nl=nanolitres(self.patient_day_ml, MILLILITRES),
-            session_shots=self.session_shots,
-            least_interval_ns=nanoseconds(self.least_interval_ms),
-            fastest_nl_s=nanolitres_per_s(self.fastest_ul_s),
-            depth_um=micrometres(self.depth_mm),
-            magazine_shots=self.magazine_shots,
-            prime_nl=nanolitres(self.prime_ul),
-            prime_ns=nanoseconds(self.prime_ms),
         )
 
 
@@ -284,7 +247,6 @@ class DeviceFile(SettingsTable):
     device: Annotated[str, topic_name("the console, a level of the MQTT topic")]
     needle: NeedleTable
     pump: PumpTable
-    limits: LimitsTable
     timing: TimingTable
     lines: LinesTable
     mqtt: MqttTable
@@ -299,13 +261,16 @@ class DeviceFile(SettingsTable):
                     raise ValueError(f"lines.{name} must be neither 14 nor 15: they are the serial port of pump.port")
         return self
 
-    def to_device(self) -> DeviceSpec:
-        """Return the core's console. Raises ValueError, naming the keys, where its parts contradict each other."""
+    def to_device(self, limits: HardLimits) -> DeviceSpec:
+        """Return the core's console under its formulary's `limits`.
+
+        Raises ValueError, naming the keys, where its parts contradict each other.
+        """
         return DeviceSpec(
             site=self.site,
             device=self.device,
             axis=self.needle.to_axis(),
             pump=self.pump.to_pump(),
-            limits=self.limits.to_limits(),
+            limits=limits,
             timing=self.timing.to_timing(),
         )

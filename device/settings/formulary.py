@@ -1,4 +1,4 @@
-"""The formulary: profiles, serums and syringes as pydantic models, and their conversion into the core's types.
+"""The formulary: limits, profiles, serums and syringes as pydantic models, and their conversion into the core's types.
 
 Owns every key of these files: its name with the unit last, its meaning, its range. A table holds the file as it was
 written, in mm, uL and ms; `to_*` converts exactly. Never reads a file and never compares one with the console
@@ -11,6 +11,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
+from device.core.device_spec import HardLimits
 from device.core.profile import Mode, Profile, TriggerStyle
 from device.core.serum import Ingredient, Serum
 from device.core.syringe import Syringe
@@ -51,6 +52,38 @@ class FormularyFile(SettingsTable):
     """What the three kinds have in common: the name by which sessions and records call them."""
 
     name: Annotated[str, topic_name("the name, that of the file without .toml")]
+
+
+class LimitsFile(SettingsTable):
+    """limits.toml: the hard limits. No profile, serum, syringe or operator exceeds them."""
+
+    shot_ul: Annotated[Decimal, quantity("most in one shot", MICROLITRES, "1", "500")]
+    session_ml: Annotated[Decimal, quantity("most in one session", MILLILITRES, "0.1", "20")]
+    patient_day_ml: Annotated[Decimal, quantity("most for one patient in 24 hours", MILLILITRES, "0.1", "40")]
+    session_shots: Annotated[int, Count("most shots in one session", 1, 2000)]
+    least_interval_ms: Annotated[
+        Decimal, quantity("least time from one shot's start to the next", MILLISECONDS, "50", "10000")
+    ]
+    fastest_ul_s: Annotated[Decimal, quantity("fastest flow through the needle", MICROLITRES_PER_S, "1", "1000")]
+    depth_mm: Annotated[Decimal, quantity("deepest needle tip below the skin", MILLIMETRES, "0.1", "13")]
+    magazine_shots: Annotated[int, Count("most shots authorised at one time", 1, 32)]
+    prime_ul: Annotated[Decimal, quantity("most in one prime", MICROLITRES, "10", "2000")]
+    prime_ms: Annotated[Decimal, quantity("longest time of one prime", MILLISECONDS, "100", "60000")]
+
+    def to_limits(self) -> HardLimits:
+        """Return the core's limits."""
+        return HardLimits(
+            shot_nl=nanolitres(self.shot_ul),
+            session_nl=nanolitres(self.session_ml, MILLILITRES),
+            patient_day_nl=nanolitres(self.patient_day_ml, MILLILITRES),
+            session_shots=self.session_shots,
+            least_interval_ns=nanoseconds(self.least_interval_ms),
+            fastest_nl_s=nanolitres_per_s(self.fastest_ul_s),
+            depth_um=micrometres(self.depth_mm),
+            magazine_shots=self.magazine_shots,
+            prime_nl=nanolitres(self.prime_ul),
+            prime_ns=nanoseconds(self.prime_ms),
+        )
 
 
 class ProfileFile(FormularyFile):

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Generic, TypeVar
@@ -22,12 +23,15 @@ from device.core.profile import Profile
 from device.core.serum import Serum
 from device.core.syringe import Syringe
 from device.settings.device_file import DeviceFile, MqttTable, PumpTable
-from device.settings.formulary import ProfileFile, SerumFile, SyringeFile
+from device.settings.formulary import LimitsFile, ProfileFile, SerumFile, SyringeFile
 from device.settings.problems import ConfigurationError, Document, Problem, shown
 from device.settings.reading import Named, Read, Reader
+from device.settings.values import SettingsTable
 from drivers.ports import LineMap
 
 DEVICE_FILE: Final = "device.toml"
+FORMULARY: Final = "formulary"
+LIMITS_FILE: Final = "limits.toml"
 PROFILES: Final = "profiles"
 SERUMS: Final = "serums"
 SYRINGES: Final = "syringes"
@@ -76,8 +80,9 @@ class Loaded(Generic[Core]):
 class Configuration:
     """Everything a console is told, checked. The mappings are read-only and go by name.
 
-    `sha256` covers every file: it is the SHA-256 of the lines that `sha256sum device.toml */*.toml` prints in the
-    directory, in the byte order of the names, so that anyone can compute it again.
+    `files` are the formulary's digests by their paths in it. `sha256` covers every file: it is the SHA-256 of the lines
+    that `sha256sum device.toml formulary/limits.toml formulary/*/*.toml` prints in the directory, so that anyone can
+    compute it again.
     """
 
     directory: Path
@@ -88,31 +93,33 @@ class Configuration:
     profiles: Mapping[str, Loaded[Profile]]
     serums: Mapping[str, Loaded[Serum]]
     syringes: Mapping[str, Loaded[Syringe]]
+    files: Mapping[str, str]
     sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """A value of a formulary file must not pass a value of device.toml in the same unit: `sign` 1 above, -1 below."""
+    """A value of a file must not pass that of another one in the same unit: `sign` 1 above, -1 below."""
 
     key: str
-    table: str
-    device_key: str
+    bound_key: str
     sign: int = 1
 
 
-# A profile within limits.depth_mm is within needle.travel_mm too: DeviceSpec holds the limit to the travel.
-_PROFILE_BOUNDS: Final = (
-    _Bound("depth_mm", "limits", "depth_mm"),
-    _Bound("dose_ul", "limits", "shot_ul"),
-    _Bound("interval_ms", "limits", "least_interval_ms", sign=-1),
-    _Bound("session_volume_ml", "limits", "session_ml"),
-    _Bound("session_shots", "limits", "session_shots"),
-    _Bound("burst_shots", "limits", "magazine_shots"),
-    _Bound("entry_speed_mm_s", "needle", "fastest_mm_s"),
-    _Bound("exit_speed_mm_s", "needle", "fastest_mm_s"),
+# A profile within the limit of depth is within needle.travel_mm too: DeviceSpec holds the limit to the travel.
+_PROFILE_LIMITS: Final = (
+    _Bound("depth_mm", "depth_mm"),
+    _Bound("dose_ul", "shot_ul"),
+    _Bound("interval_ms", "least_interval_ms", sign=-1),
+    _Bound("session_volume_ml", "session_ml"),
+    _Bound("session_shots", "session_shots"),
+    _Bound("burst_shots", "magazine_shots"),
 )
-_SYRINGE_BOUNDS: Final = (_Bound("fastest_ul_s", "limits", "fastest_ul_s"),)
+_PROFILE_SPEEDS: Final = (
+    _Bound("entry_speed_mm_s", "needle.fastest_mm_s"),
+    _Bound("exit_speed_mm_s", "needle.fastest_mm_s"),
+)
+_SYRINGE_LIMITS: Final = (_Bound("fastest_ul_s", "fastest_ul_s"),)
 
 
 def find_configuration_directory(
@@ -149,47 +156,104 @@ def find_configuration_directory(
     )
 
 
-def load_configuration(directory: Path) -> Configuration:
-    """Return the configuration in `directory`: device.toml and the files in profiles, serums and syringes.
+@dataclass(frozen=True, slots=True)
+class _FormularyFiles:
+    """The formulary's files that could be read, in the order of their names."""
 
-    Raises ConfigurationError with every problem of every file; nothing partial is returned.
+    limits: Read[LimitsFile] | None
+    profiles: list[Read[ProfileFile]]
+    serums: list[Read[SerumFile]]
+    syringes: list[Read[SyringeFile]]
+
+    @property
+    def documents(self) -> list[Document]:
+        limits = [self.limits.document] if self.limits is not None else []
+        return limits + [each.document for each in (*self.profiles, *self.serums, *self.syringes)]
+
+
+def load_configuration(directory: Path, *, formulary: Path | None = None) -> Configuration:
+    """Return the configuration in `directory`: device.toml, and limits, profiles, serums and syringes in `formulary`.
+
+    That is the directory's own where none is given.
+
+    Raises ConfigurationError with every problem of every file; nothing partial is returned. Whether the formulary is
+    signed is another question (`bundle.verified`): an unsigned one can be read, tried and signed.
     """
     reader = Reader()
     console = reader.file(directory / DEVICE_FILE, DeviceFile)
-    profiles = reader.folder(directory / PROFILES, ProfileFile)
-    serums = reader.folder(directory / SERUMS, SerumFile)
-    syringes = reader.folder(directory / SYRINGES, SyringeFile)
-    spec = None if console is None else reader.converted(console, console.file.to_device)
+    formulary = directory / FORMULARY if formulary is None else formulary
+    files = _read_formulary(reader, formulary)
+    limits = None if files.limits is None else reader.converted(files.limits, files.limits.file.to_limits)
+    spec = None
     if console is not None:
-        _hold_to_console(reader, console, profiles, syringes)
-    loaded_profiles = _loaded(reader, profiles, ProfileFile.to_profile)
-    loaded_serums = _loaded(reader, serums, SerumFile.to_serum)
+        if limits is not None:
+            spec = reader.converted(console, partial(console.file.to_device, limits))
+        _hold_to_console(reader, console, files)
+    profiles = _loaded(reader, files.profiles, ProfileFile.to_profile)
+    serums = _loaded(reader, files.serums, SerumFile.to_serum)
     if console is None or spec is None or reader.problems:
-        raise ConfigurationError(sorted(reader.problems, key=lambda problem: (problem.file, problem.line or 0)))
+        raise _refusal(reader)
     stroke_increments = spec.pump.stroke_increments
+    signed = digests(formulary, files.documents)
     return Configuration(
         directory=directory,
         device=spec,
         lines=console.file.lines.to_lines(),
         serial=_serial(console.file.pump),
         mqtt=_mqtt(console.file.mqtt),
-        profiles=loaded_profiles,
-        serums=loaded_serums,
-        syringes=_loaded(reader, syringes, lambda file: file.to_syringe(stroke_increments)),
-        sha256=_digest(directory, [console.document, *(each.document for each in (*profiles, *serums, *syringes))]),
+        profiles=profiles,
+        serums=serums,
+        syringes=_loaded(reader, files.syringes, lambda file: file.to_syringe(stroke_increments)),
+        files=signed,
+        sha256=_digest(
+            {DEVICE_FILE: console.document.sha256, **{f"{FORMULARY}/{name}": signed[name] for name in signed}}
+        ),
     )
 
 
-def _hold_to_console(
-    reader: Reader,
-    console: Read[DeviceFile],
-    profiles: Sequence[Read[ProfileFile]],
-    syringes: Sequence[Read[SyringeFile]],
-) -> None:
-    """Report every value of a profile or a syringe that this console cannot or may not reach."""
-    for profile in profiles:
-        for bound in _PROFILE_BOUNDS:
-            _hold(reader, console, profile, bound)
+def load_formulary(directory: Path) -> Mapping[str, str]:
+    """Return the digest of each file of the formulary in `directory`, by its path in it.
+
+    Raises ConfigurationError with every problem that can be found without a console.
+    """
+    reader = Reader()
+    files = _read_formulary(reader, directory)
+    _loaded(reader, files.profiles, ProfileFile.to_profile)
+    _loaded(reader, files.serums, SerumFile.to_serum)
+    if reader.problems:
+        raise _refusal(reader)
+    return digests(directory, files.documents)
+
+
+def digests(directory: Path, documents: Sequence[Document]) -> Mapping[str, str]:
+    """Return the SHA-256 of each document by its path in `directory`."""
+    return MappingProxyType({each.path.relative_to(directory).as_posix(): each.sha256 for each in documents})
+
+
+def _refusal(reader: Reader) -> ConfigurationError:
+    return ConfigurationError(sorted(reader.problems, key=lambda problem: (problem.file, problem.line or 0)))
+
+
+def _read_formulary(reader: Reader, directory: Path) -> _FormularyFiles:
+    """Read the files, and report every value that passes the limits."""
+    files = _FormularyFiles(
+        limits=reader.file(directory / LIMITS_FILE, LimitsFile),
+        profiles=reader.folder(directory / PROFILES, ProfileFile),
+        serums=reader.folder(directory / SERUMS, SerumFile),
+        syringes=reader.folder(directory / SYRINGES, SyringeFile),
+    )
+    if files.limits is not None:
+        for profile in files.profiles:
+            _hold(reader, profile, files.limits, _PROFILE_LIMITS)
+        for syringe in files.syringes:
+            _hold(reader, syringe, files.limits, _SYRINGE_LIMITS)
+    return files
+
+
+def _hold_to_console(reader: Reader, console: Read[DeviceFile], files: _FormularyFiles) -> None:
+    """Report every value of a profile that this console cannot reach."""
+    for profile in files.profiles:
+        _hold(reader, profile, console, _PROFILE_SPEEDS)
         if profile.file.require_contact and console.file.lines.contact is None:
             reader.problems.append(
                 profile.document.problem(
@@ -199,24 +263,22 @@ def _hold_to_console(
                     action="wire the contact line and add it there",
                 )
             )
-    for syringe in syringes:
-        for bound in _SYRINGE_BOUNDS:
-            _hold(reader, console, syringe, bound)
 
 
-def _hold(reader: Reader, console: Read[DeviceFile], read: Read[Named], bound: _Bound) -> None:
-    value = getattr(read.file, bound.key)
-    limit = getattr(getattr(console.file, bound.table), bound.device_key)
-    if value * bound.sign > limit * bound.sign:
-        side = "most" if bound.sign > 0 else "least"
-        reader.problems.append(
-            read.document.problem(
-                (bound.key,),
-                found=shown(value),
-                allowed=f"allowed is at {side} {limit}, the {bound.table}.{bound.device_key} of {DEVICE_FILE}",
-                action="write a value within it",
+def _hold(reader: Reader, read: Read[Named], to: Read[SettingsTable], bounds: Sequence[_Bound]) -> None:
+    for bound in bounds:
+        value = getattr(read.file, bound.key)
+        limit = attrgetter(bound.bound_key)(to.file)
+        if value * bound.sign > limit * bound.sign:
+            side = "most" if bound.sign > 0 else "least"
+            reader.problems.append(
+                read.document.problem(
+                    (bound.key,),
+                    found=shown(value),
+                    allowed=f"allowed is at {side} {limit}, the {bound.bound_key} of {to.document.path.name}",
+                    action="write a value within it",
+                )
             )
-        )
 
 
 def _loaded(
@@ -245,7 +307,7 @@ def _mqtt(mqtt: MqttTable) -> MqttSettings:
     )
 
 
-def _digest(directory: Path, documents: Sequence[Document]) -> str:
+def _digest(files: Mapping[str, str]) -> str:
     """Return the digest of all files, which come in the order of their names whatever order the directory has."""
-    lines = [f"{each.sha256}  {each.path.relative_to(directory).as_posix()}\n" for each in documents]
+    lines = [f"{sha256}  {path}\n" for path, sha256 in files.items()]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -10,6 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
 from typing import Any, ClassVar, Final
 
@@ -212,6 +213,26 @@ class Text(Value):
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema."""
         return {"type": "string", "pattern": f"^{self.pattern}$"}
+
+
+@dataclass(frozen=True, slots=True)
+class Day(Value):
+    """A day of the calendar, without a time."""
+
+    @property
+    def wanted(self) -> str:
+        """What is allowed, in words."""
+        return "a date such as 2026-12-31, without quotation marks"
+
+    def check(self, value: object) -> date:
+        """Return the value."""
+        if not isinstance(value, date) or isinstance(value, datetime):
+            raise self._refused(value, "write such a date")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema: editors see a TOML date as such a text."""
+        return {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from device.controller.journal import Journal, JournalWriteError
 from device.controller.loop import ControllerLoop
@@ -16,6 +16,7 @@ from device.controller.realtime_child import RealtimeChild
 from device.controller.recovery import fold_journal, restored_session
 from device.core.console import Console
 from device.core.events import Event, Request, Started
+from device.core.formulary import Formulary
 from device.core.realtime_messages import Order
 from device.core.records import Booted, Record
 from device.simulation.realtime_process import Child, RealtimeProcess
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from device.simulation.gun import VirtualGun
 
 VERSION = "simulated"
+
+SIMULATED_FORMULARY: Final = Formulary(1, "", "simulated", "", signed_ms=0, expires_ms=2**62)
+"""As if what is simulated had been signed: it can be tried before it is."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ class ControllerProcess:
         self.journal = Journal.open(gun.journal_path, boot_id=f"boot-{number}", wall_clock_ms=gun.wall_clock_ms)
         ledger = fold_journal(self.journal, simulated=True)
         console = Console(
-            spec=gun.configuration.device, ledger=ledger, session=restored_session(ledger, gun.configuration)
+            spec=gun.configuration.device,
+            ledger=ledger,
+            formulary=SIMULATED_FORMULARY,
+            session=restored_session(ledger, gun.configuration),
         )
         self._state = console.state
         self._factory = SimPinFactory(gun.world, now_ns=gun.time.clock, on_edge=gun.edge)

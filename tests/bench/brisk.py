@@ -3,18 +3,20 @@
 Owns what it changes of the shipped configuration and why; for the rate of shots alone, no setting for a patient.
 """
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from device.settings import Configuration, load_configuration
 from tests.bench.processes import MeasurementBroken
-from tests.bench.shipped import CONFIGURATION, PROFILE
+from tests.bench.shipped import PROFILE
+from tests.support.settings import Draft
 
-DEVICE: Final = {
+LIMITS: Final = {
     # The shipped 100 ms alone would hold the rate under 600: no time would be left for a change of magazine.
     "least_interval_ms": "50",
+}
+DEVICE: Final = {
     # The simulated tube is rigid, so nothing drains after a stop; each of three phases would wait this long.
     "settle_ms": "0",
     "clearance_mm": "0.3",
@@ -36,10 +38,12 @@ PROFILE_KEYS: Final = {
 
 def brisk_configuration(directory: Path) -> Configuration:
     """Write the configuration to `directory`, which must not exist, and return it. Raises ConfigurationError."""
-    shutil.copytree(CONFIGURATION, directory)
-    for file, changed in (("device.toml", DEVICE), (f"profiles/{PROFILE}.toml", PROFILE_KEYS)):
+    draft = Draft(directory)
+    profile = f"formulary/profiles/{PROFILE}.toml"
+    for file, changed in (("device.toml", DEVICE), ("formulary/limits.toml", LIMITS), (profile, PROFILE_KEYS)):
         path = directory / file
         path.write_text(with_values(path.read_text(encoding="utf-8"), changed), encoding="utf-8")
+    draft.sign()
     return load_configuration(directory)
 
 

@@ -31,6 +31,7 @@ from device.core.records import MagazineIntent, Record
 from device.core.session import Region
 from device.core.units import Increments
 from device.settings import Configuration
+from device.simulation.controller_process import SIMULATED_FORMULARY
 from tests.bench.processes import MeasurementBroken
 from tests.bench.shipped import PROFILE, SERUM, SYRINGE
 
@@ -53,7 +54,7 @@ class Turn:
 def full_turn(configuration: Configuration) -> Turn:
     """Return the turn between two full magazines of the measured profile. Raises MeasurementBroken."""
     console = _after(
-        Console(spec=configuration.device, ledger=Ledger()),
+        Console(spec=configuration.device, ledger=Ledger(), formulary=SIMULATED_FORMULARY),
         Started(),
         PumpProbed(None),
         Ready(homed=True),

@@ -13,7 +13,7 @@ from device.core.device_spec import AxisSpec, DeviceSpec
 from device.core.events import ArmRequested, Command, PrimeRequested, Request
 from device.core.ledger import Ledger, apply
 from device.core.profile import Mode, Profile, TriggerStyle
-from device.core.records import PlungerHomed, Refilled, SessionStarted, SyringeCalibrated
+from device.core.records import FormularyTaken, PlungerHomed, Refilled, SessionStarted, SyringeCalibrated
 from device.core.session import Region, Session
 from device.core.shot_plan import plan_stroke
 from device.core.stroke import ScanSpec
@@ -28,7 +28,7 @@ from device.core.units import (
     Nanoseconds,
 )
 from drivers.pump.cavro_program import PumpCeiling
-from tests.support.core import LIMITS, MS, PROFILE, PUMP, TIMING, make_serum
+from tests.support.core import FORMULARY, LIMITS, MS, PROFILE, PUMP, TIMING, make_serum
 
 STEPS_PER_MM: Final = 1
 INCREMENT_NL: Final = 1_000
@@ -140,14 +140,17 @@ def first_ledger(shots: int) -> Ledger:
     )
     ledger = Ledger()
     measured = SyringeCalibrated("y", "y", SYRINGE.stroke_nl, SYRINGE.stroke_nl, "weighed", at_ms=0, expires_ms=1)
-    for record in (PlungerHomed(0), measured, started, Refilled(0, FILLED, FILLED * INCREMENT_NL)):
+    signed = FormularyTaken(FORMULARY.version, FORMULARY.sha256, "", "", signed_ms=0, expires_ms=1)
+    for record in (PlungerHomed(0), signed, measured, started, Refilled(0, FILLED, FILLED * INCREMENT_NL)):
         ledger = apply(ledger, record)
     return ledger
 
 
 def restarted_console(ledger: Ledger, session: Session) -> Console:
     """Return the console of a controller that has just started on this journal; the configuration is unchanged."""
-    return Console(spec=SPEC, ledger=ledger, session=session if ledger.session is not None else None)
+    return Console(
+        spec=SPEC, ledger=ledger, formulary=FORMULARY, session=session if ledger.session is not None else None
+    )
 
 
 def first_console(ledger: Ledger, session: Session) -> Console:

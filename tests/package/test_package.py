@@ -104,7 +104,7 @@ def test_what_is_installed_runs_and_belongs_to_whom_it_should(root: Root) -> Non
     root.install()
     assert "invariants  held" in root.run("/usr/bin/mesogun", "simulate", "--sessions", "1", "--points", "2").stdout
     assert root.run("/usr/bin/mesogun", "config", "check", "--config", "/etc/mesogun").returncode == 0
-    places = ("/etc/mesogun/device.toml", "/etc/mesogun/profiles")
+    places = ("/etc/mesogun/device.toml", "/etc/mesogun/formulary/profiles")
     assert root.run("stat", "-c", "%U:%G %a", *places).stdout == "root:mesogun 640\nroot:mesogun 750\n"
     as_service = ("runuser", "-u", "mesogun", "--")
     assert root.run(*as_service, "/usr/bin/mesogun", "config", "check", "--config", "/etc/mesogun").returncode == 0

@@ -15,7 +15,54 @@ _DAYS: Final = "tests/unit/test_patient_day.py"
 _CALIBRATION: Final = "device/core/calibration.py"
 _CALIBRATIONS: Final = "tests/unit/test_calibration.py"
 
+_FORMULARY: Final = "device/core/formulary.py"
+_FORMULARIES: Final = "tests/unit/test_formulary.py"
+_BUNDLE: Final = "device/settings/bundle.py"
+_BUNDLES: Final = "tests/unit/test_bundle.py"
+
 LIMIT_BUGS: Final = (
+    PlantedBug(
+        name="unsigned-formulary-primes",
+        file="device/core/operations.py",
+        changes=(
+            ("    reasons = [reason.message for reason in unusable_formulary(console, at_ms)]\n", "    reasons = []\n"),
+        ),
+        mistake="the signature is asked for at the session's start and at no other way to fluid",
+        breaks="I8",
+        caught_by=(f"{_FORMULARIES}::test_no_path_to_fluid_leads_past_an_unsigned_formulary",),
+    ),
+    PlantedBug(
+        name="expired-formulary",
+        file=_FORMULARY,
+        changes=(("if max(now_ms, formulary.signed_ms) >= formulary", "if now_ms > 2 * formulary"),),
+        mistake="a formulary holds for ever",
+        breaks="I8",
+        caught_by=(f"{_FORMULARIES}::test_why_nothing_is_released",),
+    ),
+    PlantedBug(
+        name="older-formulary-taken-silently",
+        file=_FORMULARY,
+        changes=(("(taken is None or formulary.version > taken.version)", "bool(formulary.version)"),),
+        mistake="a start with last year's formulary takes it without anybody's word",
+        breaks="I8",
+        caught_by=(f"{_FORMULARIES}::test_what_is_bad_or_older_is_not_taken_at_the_start",),
+    ),
+    PlantedBug(
+        name="file-altered-after-the-signing",
+        file=_BUNDLE,
+        changes=(("        if signed[path] != files[path]:\n", "        if not files[path]:\n"),),
+        mistake="the manifest's signature is checked and its digests are not",
+        breaks="I8",
+        caught_by=(f"{_BUNDLES}::test_what_was_tampered_with_is_told_in_one_line",),
+    ),
+    PlantedBug(
+        name="key-of-the-demo-on-a-real-console",
+        file=_BUNDLE,
+        changes=(("    if key.simulated_only and not simulated:\n", "    if not key:\n"),),
+        mistake="the key that everybody has signs for real consoles",
+        breaks="I8",
+        caught_by=(f"{_BUNDLES}::test_the_shipped_formulary_is_signed_for_simulated_consoles_and_for_no_other",),
+    ),
     PlantedBug(
         name="expired-calibration-arms",
         file=_CALIBRATION,

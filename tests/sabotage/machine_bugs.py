@@ -216,7 +216,7 @@ MACHINE_BUGS: Final = (
     PlantedBug(
         name="syringe-of-the-last-patient",
         file=_OPERATIONS,
-        changes=((", *_content_refusals(console, event)]", "]"),),
+        changes=(("        *_content_refusals(console, event),\n", ""),),
         mistake="what was drawn for one patient is given to the next",
         breaks="content",
         caught_by=(

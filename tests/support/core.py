@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from device.core.device_spec import AxisSpec, DeviceSpec, HardLimits, PumpSpec, Timing
+from device.core.formulary import Formulary
 from device.core.magazine import Purpose, RealtimeMagazine, StrokeProgram
 from device.core.profile import Mode, Profile, TriggerStyle
 from device.core.records import MagazineIntent
@@ -55,6 +56,10 @@ PUMP = PumpSpec(
     gate_latency_ns=Nanoseconds(4 * MS),
     phase_feedback=True,
 )
+FORMULARY = Formulary(
+    3, "a pharmacist", signed_by="pharmacy", sha256="f", signed_ms=0, expires_ms=1_000_000_000_000_000
+)
+
 LIMITS = HardLimits(
     shot_nl=Nanolitres(100_000),
     session_nl=Nanolitres(6_000_000),

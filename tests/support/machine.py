@@ -31,6 +31,7 @@ from device.core.events import (
     RealtimeRestarted,
     RefillDone,
     Request,
+    RollBackRequested,
     SessionStartRequested,
     SessionStopRequested,
     ShutdownRequested,
@@ -53,7 +54,7 @@ from device.core.realtime_messages import (
 )
 from device.core.session import Region
 from device.core.units import Increments, Nanolitres
-from tests.support.core import SPEC, SYRINGE, make_profile, make_serum
+from tests.support.core import FORMULARY, SPEC, SYRINGE, make_profile, make_serum
 
 REQUEST = Request(number=1, uid=1000, pid=77)
 FILLED = Increments(23_978)
@@ -103,7 +104,7 @@ def after(console: Console, *events: Event) -> Console:
     return reduce(lambda before, event: step(before, event)[0], events, console)
 
 
-STARTING = Console(spec=SPEC, ledger=Ledger())
+STARTING = Console(spec=SPEC, ledger=Ledger(), formulary=FORMULARY)
 SELF_TEST = after(STARTING, Started())
 PROBED = after(SELF_TEST, PumpProbed(None))
 """The pump has answered; the real-time process is asked next."""
@@ -138,6 +139,7 @@ CONSOLES = {
 TYPICAL: dict[type[Event], Event] = {
     HomeRequested: HOME_PLUNGER,
     CalibrateRequested: CALIBRATE,
+    RollBackRequested: RollBackRequested(REQUEST, reason="the new one is wrong", by="a physician"),
     PrimeRequested: PRIME,
     SessionStartRequested: START_SESSION,
     SessionStopRequested: SessionStopRequested(REQUEST),

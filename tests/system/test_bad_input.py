@@ -65,13 +65,13 @@ def test_a_wrong_file_is_one_line_for_the_check_and_for_the_start(
     old: str, new: str, line: str, tmp_path: Path
 ) -> None:
     draft = Draft(tmp_path / "config")
-    draft.replace("profiles/continuous.toml", old, new)
+    draft.replace("formulary/profiles/continuous.toml", old, new)
 
     for command in (["config", "check"], ["run", "--sim", f"--state={tmp_path / 'state'}"]):
         done = mesogun(*command, f"--config={draft.directory}")
         assert done.code == 1
         said = done.only_line()
-        assert said.startswith(f"mesogun {command[0]}: {draft.directory}/profiles/continuous.toml:")
+        assert said.startswith(f"mesogun {command[0]}: {draft.directory}/formulary/profiles/continuous.toml:")
         assert line in said
     assert not (tmp_path / "state").exists()
 
@@ -224,10 +224,12 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedConso
     directory = tmp_path_factory.mktemp("bad-input")
     draft = quick_configuration(directory / "config")
     # A dose that no pump speed delivers in its phases: nothing in the dwell, and the needle may not be slowed.
-    shutil.copy(draft.directory / "profiles/continuous.toml", draft.directory / "profiles/hasty.toml")
-    draft.replace("profiles/hasty.toml", 'name = "continuous"', 'name = "hasty"')
-    draft.replace("profiles/hasty.toml", "dose_ul = 10", "dose_ul = 90")
-    draft.replace("profiles/hasty.toml", "slowest_speed_mm_s = 20", "slowest_speed_mm_s = 50")
+    shutil.copy(
+        draft.directory / "formulary/profiles/continuous.toml", draft.directory / "formulary/profiles/hasty.toml"
+    )
+    draft.replace("formulary/profiles/hasty.toml", 'name = "continuous"', 'name = "hasty"')
+    draft.replace("formulary/profiles/hasty.toml", "dose_ul = 10", "dose_ul = 90")
+    draft.replace("formulary/profiles/hasty.toml", "slowest_speed_mm_s = 20", "slowest_speed_mm_s = 50")
     with simulated_console(directory / "state", draft.directory) as found:
         assert found.start() == "disarmed"
         found.ask("home", plunger=True, patient_detached=True)

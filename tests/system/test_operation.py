@@ -35,9 +35,11 @@ LARGEST_PHASE = 96
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedConsole]:
     directory = tmp_path_factory.mktemp("operation")
     draft = quick_configuration(directory / "config")
-    shutil.copy(draft.directory / "profiles/continuous.toml", draft.directory / "profiles/short.toml")
-    draft.replace("profiles/short.toml", 'name = "continuous"', 'name = "short"')
-    draft.replace("profiles/short.toml", "session_shots = 200", f"session_shots = {SHOTS_OF_SHORT}")
+    shutil.copy(
+        draft.directory / "formulary/profiles/continuous.toml", draft.directory / "formulary/profiles/short.toml"
+    )
+    draft.replace("formulary/profiles/short.toml", 'name = "continuous"', 'name = "short"')
+    draft.replace("formulary/profiles/short.toml", "session_shots = 200", f"session_shots = {SHOTS_OF_SHORT}")
     with simulated_console(directory / "state", draft.directory) as found:
         found.start()
         yield found

@@ -12,7 +12,13 @@ from device.service.config_schema import generate_schemas, schema_text, write_sc
 from tests.support.settings import SHIPPED
 
 COMMITTED = SHIPPED / "schema"
-KINDS = {"device": "device.toml", "profile": "profiles/*.toml", "serum": "serums/*.toml", "syringe": "syringes/*.toml"}
+KINDS = {
+    "device": "device.toml",
+    "limits": "formulary/limits.toml",
+    "profile": "formulary/profiles/*.toml",
+    "serum": "formulary/serums/*.toml",
+    "syringe": "formulary/syringes/*.toml",
+}
 JSON_TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "integer": (int,),
@@ -81,7 +87,7 @@ def test_every_shipped_file_fits_its_schema(kind: str) -> None:
 )
 def test_the_schema_refuses_what_the_models_refuse(key: str, value: object, expected: str) -> None:
     schema = generate_schemas()["profile"]
-    profile = tomllib.loads((SHIPPED / "profiles" / "nappage.toml").read_text())
+    profile = tomllib.loads((SHIPPED / "formulary/profiles" / "nappage.toml").read_text())
     assert mismatches({**profile, key: value}, schema, schema) == [expected]
 
 

@@ -43,6 +43,7 @@ from device.core.records import (
     CommandTaken,
     FaultRaised,
     FaultsCleared,
+    FormularyTaken,
     MagazineIntent,
     PlungerHomed,
     PressRefused,
@@ -471,7 +472,8 @@ def test_a_gate_that_the_pump_reads_as_open_at_rest_fails_the_self_test(gates: t
     bench = Bench(gates_open=gates)
     console = play(STARTING, bench, Started())
     assert console.ledger.faults == (Fault.PUMP_GATE_STUCK,)
-    (raised,) = bench.written
+    formulary, raised = bench.written
+    assert isinstance(formulary, FormularyTaken)
     assert isinstance(raised, FaultRaised)
     assert said in raised.detail
 

@@ -41,6 +41,7 @@ GRID = """
 event                 start test   disarm  home   prime   refill session load  armed  fire   settle fault
 HomeRequested         x     x      home    x      x       x      home    x     x      x      x      x
 CalibrateRequested    x     x      =       x      x       x      =       x     x      x      x      x
+RollBackRequested     x     x      x       x      x       x      x       x     x      x      x      x
 PrimeRequested        x     x      x       x      x       x      refill  x     x      x      x      x
 SessionStartRequested x     x      session x      x       x      x       x     x      x      x      x
 SessionStopRequested  x     x      x       x      x       x      disarm  x     x      x      x      x

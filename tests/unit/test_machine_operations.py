@@ -190,6 +190,8 @@ def test_a_session_is_written_down_whole_and_its_plan_kept() -> None:
             weight_g=70_000,
             regions=["crown", "temple"],
             region_points=[3, 2],
+            formulary_version=3,
+            formulary_sha256="f",
         ),
     ]
     assert reply == Reply(REQUEST, accepted=True, reasons=())

@@ -29,7 +29,7 @@ def test_a_start_trusts_no_earlier_answer_of_the_pump() -> None:
 
 
 def test_without_a_session_that_alone_is_said_of_a_console_that_is_fit() -> None:
-    assert not_fit(replace(DISARMED, homed=True, ready=True)) == ("no session is open",)
+    assert not_fit(replace(DISARMED, homed=True, ready=True), 0) == ("no session is open",)
 
 
 def test_both_keys_are_told_the_same_magazine() -> None:

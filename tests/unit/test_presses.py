@@ -19,6 +19,7 @@ from device.core.events import (
     ShutdownRequested,
 )
 from device.core.faults import Fault
+from device.core.formulary import UNSIGNED
 from device.core.machine import step
 from device.core.presses import EACH, why_refused
 from device.core.profile import Mode
@@ -142,6 +143,10 @@ def test_a_gun_that_does_not_know_where_its_needle_is_says_so() -> None:
     assert why(replace(SESSION, homed=False, ready=False)) == (
         "unfit: the needle is still on its way home: try again; the needle is not homed: `mesogun home`"
     )
+
+
+def test_a_gun_without_a_formulary_that_may_be_used_says_so() -> None:
+    assert why(replace(SESSION, formulary=UNSIGNED)).startswith("unfit: formulary: the formulary is not signed")
 
 
 @pytest.mark.parametrize("refusal", list(PressRefusal))

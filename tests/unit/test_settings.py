@@ -27,12 +27,13 @@ from device.settings.values import (
 from tests.support.settings import CHECKOUT, SHIPPED, Draft
 
 DEVICE = "device.toml"
-NAPPAGE = "profiles/nappage.toml"
-PAPULE = "profiles/papule.toml"
-BURST = "profiles/saline-test.toml"
-LIDOCAINE = "serums/example-lidocaine.toml"
-SALINE = "serums/saline.toml"
-SYRINGE = "syringes/1ml.toml"
+LIMITS = "formulary/limits.toml"
+NAPPAGE = "formulary/profiles/nappage.toml"
+PAPULE = "formulary/profiles/papule.toml"
+BURST = "formulary/profiles/saline-test.toml"
+LIDOCAINE = "formulary/serums/example-lidocaine.toml"
+SALINE = "formulary/serums/saline.toml"
+SYRINGE = "formulary/syringes/1ml.toml"
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_every_problem_of_every_file_is_told_at_once_in_the_order_of_files_and_l
         [draft.place(PAPULE, "entry_percent"), "entry_percent"],
         [draft.place(LIDOCAINE, "vial_l"), "vial_l"],
         [
-            "syringes/1ml.toml:2",
+            "formulary/syringes/1ml.toml:2",
             "found the byte 0xff, which is not UTF-8; allowed is text in UTF-8; save the file as UTF-8",
         ],
     ]
@@ -77,7 +78,7 @@ def test_a_missing_device_file_is_told_beside_the_other_files_problems(draft: Dr
     ]
 
 
-@pytest.mark.parametrize("folder", ["profiles", "serums", "syringes"])
+@pytest.mark.parametrize("folder", ["formulary/profiles", "formulary/serums", "formulary/syringes"])
 def test_a_kind_of_file_of_which_there_is_none_is_a_problem(draft: Draft, folder: str) -> None:
     shutil.rmtree(draft.directory / folder)
     assert draft.problems() == [
@@ -87,11 +88,11 @@ def test_a_kind_of_file_of_which_there_is_none_is_a_problem(draft: Draft, folder
 
 def test_a_folder_of_more_files_than_the_bound_is_refused(draft: Draft) -> None:
     for number in range(FILES_MOST):
-        (draft.directory / "syringes" / f"extra-{number}.toml").touch()
+        (draft.directory / "formulary/syringes" / f"extra-{number}.toml").touch()
     assert draft.problems() == [
         (
-            f"syringes: found {FILES_MOST + 3} files *.toml; required is at least one and at most {FILES_MOST}; "
-            "add or remove files"
+            f"formulary/syringes: found {FILES_MOST + 3} files *.toml; required is at least one and at most "
+            f"{FILES_MOST}; add or remove files"
         )
     ]
 
@@ -126,13 +127,13 @@ def test_a_file_that_cannot_be_opened_says_why(draft: Draft) -> None:
 
 
 def test_a_folder_that_cannot_be_looked_into_says_why(draft: Draft) -> None:
-    folder = draft.directory / "syringes"
+    folder = draft.directory / "formulary/syringes"
     shutil.rmtree(folder)
     folder.symlink_to(folder)
-    (problem,) = [problem for problem in draft.problems() if problem.startswith("syringes: ")]
+    (problem,) = [problem for problem in draft.problems() if problem.startswith("formulary/syringes: ")]
     assert problem == (
-        "syringes: found it unreadable (Too many levels of symbolic links); required is a readable directory; "
-        "check its owner and mode"
+        "formulary/syringes: found it unreadable (Too many levels of symbolic links); required is a readable "
+        "directory; check its owner and mode"
     )
 
 
@@ -170,8 +171,8 @@ def test_a_console_without_contact_and_phase_lines_is_taken(draft: Draft) -> Non
     draft.replace(DEVICE, "contact = 21", "")
     draft.replace(DEVICE, "phase = 20", "")
     draft.replace(DEVICE, "phase_feedback = true", "phase_feedback = false")
-    for profile in (draft.directory / "profiles").iterdir():
-        draft.replace(f"profiles/{profile.name}", "require_contact = true", "require_contact = false")
+    for profile in (draft.directory / "formulary/profiles").iterdir():
+        draft.replace(f"formulary/profiles/{profile.name}", "require_contact = true", "require_contact = false")
     lines = load_configuration(draft.directory).lines
     assert (lines.contact, lines.phase, lines.home) == (None, None, 26)
 
@@ -233,7 +234,8 @@ def test_the_digest_is_the_same_for_the_same_files_and_another_for_any_other_byt
 
 
 def test_the_digest_is_that_of_the_sorted_lines_of_sha256sum(shipped: Configuration) -> None:
-    names = sorted(path.relative_to(SHIPPED).as_posix() for path in SHIPPED.rglob("*.toml"))
+    found = [SHIPPED / "device.toml", SHIPPED / LIMITS, *SHIPPED.glob("formulary/*/*.toml")]
+    names = sorted(path.relative_to(SHIPPED).as_posix() for path in found)
     lines = [f"{hashlib.sha256((SHIPPED / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     assert shipped.sha256 == hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -253,14 +255,14 @@ def test_a_profile_may_use_all_that_the_console_allows(draft: Draft) -> None:
 
 def test_a_file_renamed_with_its_name_changes_the_digest(draft: Draft, shipped: Configuration) -> None:
     draft.replace(SYRINGE, 'name = "1ml"', 'name = "one-ml"')
-    (draft.directory / SYRINGE).rename(draft.directory / "syringes" / "one-ml.toml")
+    (draft.directory / SYRINGE).rename(draft.directory / "formulary/syringes/one-ml.toml")
     renamed = load_configuration(draft.directory)
     assert sorted(renamed.syringes) == ["3ml", "5ml", "one-ml"]
     assert renamed.sha256 != shipped.sha256
 
 
 def test_files_that_are_not_toml_are_left_alone(draft: Draft, shipped: Configuration) -> None:
-    (draft.directory / "profiles" / "nappage.toml~").write_text("an editor's copy")
+    (draft.directory / "formulary/profiles/nappage.toml~").write_text("an editor's copy")
     (draft.directory / "README").write_text("notes")
     assert load_configuration(draft.directory).sha256 == shipped.sha256
 

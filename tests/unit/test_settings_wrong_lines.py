@@ -8,11 +8,12 @@ from _pytest.mark import ParameterSet
 from tests.support.settings import Draft
 
 DEVICE = "device.toml"
-NAPPAGE = "profiles/nappage.toml"
-BURST = "profiles/saline-test.toml"
-LIDOCAINE = "serums/example-lidocaine.toml"
-SALINE = "serums/saline.toml"
-SYRINGE = "syringes/1ml.toml"
+NAPPAGE = "formulary/profiles/nappage.toml"
+LIMITS = "formulary/limits.toml"
+BURST = "formulary/profiles/saline-test.toml"
+LIDOCAINE = "formulary/serums/example-lidocaine.toml"
+SALINE = "formulary/serums/saline.toml"
+SYRINGE = "formulary/syringes/1ml.toml"
 
 
 @pytest.fixture
@@ -138,9 +139,9 @@ WRONG_LINES = [
     ),
     wrong(
         "a known key with a compound unit",
-        (DEVICE, "fastest_ul_s = 400", "fastest_ml_per_min = 24"),
+        (LIMITS, "fastest_ul_s = 400", "fastest_ml_per_min = 24"),
         EDITED,
-        "limits.fastest_ml_per_min: found an unknown key; the key is fastest_ul_s, in microlitres per second; "
+        "fastest_ml_per_min: found an unknown key; the key is fastest_ul_s, in microlitres per second; "
         "rename it and convert its value",
     ),
     wrong(
@@ -157,9 +158,9 @@ WRONG_LINES = [
     ),
     wrong(
         "a misspelt table",
-        (DEVICE, "[limits]", "[limit]"),
+        (DEVICE, "[timing]", "[timings]"),
         EDITED,
-        "limit: found an unknown key; the nearest key is limits; did you mean limits?",
+        "timings: found an unknown key; the nearest key is timing; did you mean timing?",
     ),
     wrong(
         "an invented key",
@@ -211,49 +212,47 @@ WRONG_LINES = [
     ),
     wrong(
         "a profile deeper than the console",
-        (DEVICE, "depth_mm = 13", "depth_mm = 5.9"),
-        ("profiles/point-by-point.toml", "depth_mm"),
-        "depth_mm: found 6; allowed is at most 5.9, the limits.depth_mm of device.toml; write a value within it",
+        (LIMITS, "depth_mm = 13", "depth_mm = 5.9"),
+        ("formulary/profiles/point-by-point.toml", "depth_mm"),
+        "depth_mm: found 6; allowed is at most 5.9, the depth_mm of limits.toml; write a value within it",
     ),
     wrong(
         "a needle that cannot travel as deep as the limit",
         (DEVICE, "travel_mm = 14", "travel_mm = 13"),
-        (DEVICE, "depth_mm"),
-        "limits.depth_mm: found limits.depth_mm 13, needle.clearance_mm 0.5, needle.travel_mm 13; limits.depth_mm"
-        " + needle.clearance_mm must be at most needle.travel_mm; correct these values",
+        (DEVICE, "clearance_mm"),
+        "needle.clearance_mm: found needle.clearance_mm 0.5, needle.travel_mm 13; limits.depth_mm 13 + "
+        "needle.clearance_mm must be at most needle.travel_mm; correct these values",
     ),
     wrong(
         "a profile faster than the guns' repetition",
         (NAPPAGE, "interval_ms = 250", "interval_ms = 99.5"),
         EDITED,
-        "interval_ms: found 99.5; allowed is at least 100, the limits.least_interval_ms of device.toml; write a "
+        "interval_ms: found 99.5; allowed is at least 100, the least_interval_ms of limits.toml; write a "
         "value within it",
     ),
     wrong(
         "a dose above the console's limit",
         (NAPPAGE, "dose_ul = 10", "dose_ul = 100.001"),
         EDITED,
-        "dose_ul: found 100.001; allowed is at most 100, the limits.shot_ul of device.toml; write a value within it",
+        "dose_ul: found 100.001; allowed is at most 100, the shot_ul of limits.toml; write a value within it",
     ),
     wrong(
         "a session above the console's limit",
         (NAPPAGE, "session_volume_ml = 3", "session_volume_ml = 6.5"),
         EDITED,
-        "session_volume_ml: found 6.5; allowed is at most 6, the limits.session_ml of device.toml; write a value "
-        "within it",
+        "session_volume_ml: found 6.5; allowed is at most 6, the session_ml of limits.toml; write a value within it",
     ),
     wrong(
         "more shots than the console's limit",
         (NAPPAGE, "session_shots = 200", "session_shots = 301"),
         EDITED,
-        "session_shots: found 301; allowed is at most 300, the limits.session_shots of device.toml; write a value"
-        " within it",
+        "session_shots: found 301; allowed is at most 300, the session_shots of limits.toml; write a value within it",
     ),
     wrong(
         "a burst longer than a magazine",
         (BURST, "burst_shots = 3", "burst_shots = 9"),
         EDITED,
-        "burst_shots: found 9; allowed is at most 8, the limits.magazine_shots of device.toml; write a value within it",
+        "burst_shots: found 9; allowed is at most 8, the magazine_shots of limits.toml; write a value within it",
     ),
     wrong(
         "a needle faster than its motor",
@@ -266,8 +265,7 @@ WRONG_LINES = [
         "a syringe faster than the console",
         (SYRINGE, "fastest_ul_s = 200", "fastest_ul_s = 401"),
         EDITED,
-        "fastest_ul_s: found 401; allowed is at most 400, the limits.fastest_ul_s of device.toml; write a value "
-        "within it",
+        "fastest_ul_s: found 401; allowed is at most 400, the fastest_ul_s of limits.toml; write a value within it",
     ),
     wrong(
         "two names for one line",

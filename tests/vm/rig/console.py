@@ -17,7 +17,8 @@ from device.core.records import MagazineIntent, MagazineSettled, Record, ShotGiv
 from device.journal_file import JOURNAL_NAME
 from device.service.control_client import CommandRefused, ControllerAbsent
 from device.service.sim_console import create_world, sim_paths
-from device.settings import load_configuration
+from device.settings import FORMULARY, load_configuration
+from device.settings.bundle import SIGNATURE, TRUSTED, new_key
 from drivers.sim.operator import SimulatedOperator
 from tests.support.settings import Draft
 from tests.vm.rig.build import Parts
@@ -195,8 +196,8 @@ class VirtualConsole:
         configured = next(number for number, line in enumerate(lines, start=1) if line.startswith("cp -r config"))
         started = next(number for number, line in enumerate(lines) if line.startswith("systemctl enable"))
         self.machine.shell("\n".join(lines[:configured]))
-        self.machine.shell("rm /etc/mesogun/profiles/*")
-        for file in self.configuration.rglob("*.toml"):
+        self.machine.shell("find /etc/mesogun/formulary /etc/mesogun/trusted -type f -delete")
+        for file in (*self.configuration.rglob("*.toml"), self.configuration / FORMULARY / SIGNATURE):
             self.machine.write(f"/etc/mesogun/{file.relative_to(self.configuration)}", file.read_bytes())
         self.machine.shell("\n".join((lines[0], *lines[configured:started])))
 
@@ -352,12 +353,16 @@ def slow_configuration(directory: Path) -> Path:
     draft = Draft(directory)
     for old, new in SLOW.items():
         draft.replace("device.toml", old, new)
-    profiles = directory / "profiles"
+    profiles = directory / FORMULARY / "profiles"
     for profile in profiles.iterdir():
         # The others are faster than this needle: the configuration would be refused.
         if profile.name != "saline-test.toml":
             profile.unlink()
     (profiles / "saline-test.toml").rename(profiles / f"{PROFILE}.toml")
     for old, new in SLOW_PROFILE.items():
-        draft.replace(f"profiles/{PROFILE}.toml", old, new)
+        draft.replace(f"formulary/profiles/{PROFILE}.toml", old, new)
+    # A real console, which this is, trusts no key of the demo.
+    key, trusted = new_key("rig")
+    (directory / TRUSTED / "rig.toml").write_text(trusted)
+    draft.sign(key)
     return directory

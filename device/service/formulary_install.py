@@ -1,0 +1,72 @@
+"""Puts a verified formulary into a console's configuration: copied beside the others, then put into place by a link.
+
+Owns `formularies/` of the configuration, where every installed bundle stays, and the link `formulary`. A power cut
+leaves the old one or the new one in force.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from device.core.formulary import Formulary
+from device.settings import FORMULARY
+from device.settings.bundle import synced, write_whole
+
+KEPT: Final = "formularies"
+DIGITS: Final = 8
+"""Of a bundle's digest in its directory's name: to tell two of the same version apart."""
+
+
+class InstallRefused(Exception):
+    """One line why a formulary was not installed; nothing was changed."""
+
+
+def install_formulary(
+    source: Path, files: Sequence[str], configuration: Path, *, formulary: Formulary, before: int, roll_back: bool
+) -> Path:
+    """Install the verified `formulary` that lies in `source` and return where. Raises InstallRefused.
+
+    `before` is the version in force; one that is no newer is installed with `roll_back` alone.
+    """
+    if formulary.version <= before and not roll_back:
+        raise InstallRefused(
+            f"{source} is version {formulary.version}, in force is {before}: sign it with a higher version, or go back "
+            "on purpose by --roll-back"
+        )
+    if roll_back and formulary.version >= before:
+        raise InstallRefused(f"{source} is version {formulary.version}, in force is {before}: leave out --roll-back")
+    place = configuration / KEPT / f"{formulary.version}-{formulary.sha256[:DIGITS]}"
+    try:
+        _copy(source, files, place)
+        _put_into_force(configuration, place)
+    except OSError as error:
+        raise InstallRefused(f"{error.filename or place}: {error.strerror}; run it as root (sudo)") from error
+    return place
+
+
+def _copy(source: Path, files: Sequence[str], place: Path) -> None:
+    """Copy the signed files and nothing else; the directory appears when it is whole and durable."""
+    if place.exists():
+        return
+    draft = place.with_name(f".{place.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    for name in files:
+        target = draft / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, (source / name).read_bytes())
+    draft.replace(place)
+    synced(place.parent)
+
+
+def _put_into_force(configuration: Path, place: Path) -> None:
+    link = configuration / FORMULARY
+    if link.is_dir() and not link.is_symlink():
+        # A configuration that was copied by hand: its own formulary stays too.
+        link.replace(configuration / KEPT / "before-the-first-installed")
+    draft = configuration / f".{FORMULARY}.draft"
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(place.relative_to(configuration))
+    os.replace(draft, link)  # noqa: PTH105 - the call whose atomicity is meant
+    synced(configuration)

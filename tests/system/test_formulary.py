@@ -1,0 +1,183 @@
+"""A pharmacist's way from a folder of files to a gun that takes them: keys, signing, installing, going back.
+
+Each command is the process it is in service; what the console took is its journal's word.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.console_processes import Done, SimulatedConsole, mesogun, simulated_console
+from tests.support.settings import SHIPPED, Draft
+
+AUTHOR = "--author=a pharmacist"
+
+
+class Pharmacy:
+    """A folder with a key, a formulary under edit, and a console's configuration that trusts the key."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.configuration = Draft(place / "console").directory
+        self.formulary = place / "formulary"
+        shutil.copytree(SHIPPED / "formulary", self.formulary)
+        for made in ("formulary.toml", "formulary.sig"):
+            (self.formulary / made).unlink()
+        done = mesogun("formulary", "keygen", "pharmacy", "--out", place / "keys")
+        assert done.code == 0, done.err
+        shutil.copy(place / "keys/pharmacy.toml", self.configuration / "trusted")
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        path = self.formulary / file
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    def sign(self, *options: object) -> Done:
+        return mesogun("formulary", "sign", self.formulary, f"--key={self.place}/keys/pharmacy.key", AUTHOR, *options)
+
+    def verify(self) -> Done:
+        return mesogun("formulary", "verify", self.formulary, f"--trusted={self.configuration}/trusted")
+
+    def install(self, *options: object) -> Done:
+        return mesogun("formulary", "install", self.formulary, f"--config={self.configuration}", *options)
+
+
+@pytest.fixture
+def pharmacy(tmp_path: Path) -> Pharmacy:
+    return Pharmacy(tmp_path)
+
+
+@pytest.fixture
+def console(pharmacy: Pharmacy) -> Iterator[SimulatedConsole]:
+    with simulated_console(pharmacy.place / "state", pharmacy.configuration) as found:
+        yield found
+
+
+def history(console: SimulatedConsole) -> list[tuple[int, bool]]:
+    done = mesogun("formulary", "history", f"--state={console.state}", "--json")
+    return [(taken["version"], taken["rolled_back"]) for taken in json.loads(done.out)["taken"]]
+
+
+def test_a_private_key_is_its_owners_alone_and_never_written_over(pharmacy: Pharmacy) -> None:
+    private = pharmacy.place / "keys/pharmacy.key"
+    assert private.stat().st_mode & 0o777 == 0o600
+    before = private.read_text()
+    again = mesogun("formulary", "keygen", "pharmacy", "--out", pharmacy.place / "keys")
+    assert again.code == 1
+    assert "is there already" in again.only_line()
+    assert private.read_text() == before
+
+
+def test_what_is_signed_is_good_and_what_is_changed_after_it_is_not(pharmacy: Pharmacy) -> None:
+    assert "is not signed" in pharmacy.verify().only_line()
+    assert pharmacy.sign().code == 0
+    assert "version 1 of a pharmacist, signed with the key pharmacy" in pharmacy.verify().out
+    pharmacy.edit("limits.toml", "session_ml = 6", "session_ml = 7")
+    done = pharmacy.verify()
+    assert done.code == 1
+    assert "limits.toml was altered since it was signed" in done.only_line()
+    assert pharmacy.install().code == 1
+    assert not (pharmacy.configuration / "formularies").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("limits.toml", "session_ml = 6", "session_l = 0.006", "session_l: found an unknown key"),
+        ("serums/saline.toml", "per_ml = 9", "per_ml = -9", "found -9; allowed is a number of milligrams per mill"),
+        ("serums/saline.toml", "per_ml = 9", "per_ml = nan", "concentration_mg_per_ml: found NaN"),
+        ("serums/saline.toml", "per_ml = 9", f"per_ml = 1{'0' * 5000}", "a number too long"),
+        ("serums/saline.toml", "vial_ml = 10", "vial_ml = 1e9", "vial_ml: found 1E+9"),
+    ],
+)
+def test_what_no_console_could_load_is_not_signed(pharmacy: Pharmacy, file: str, old: str, new: str, said: str) -> None:
+    pharmacy.edit(file, old, new)
+    done = pharmacy.sign()
+    assert done.code == 1
+    assert said in done.only_line()
+    assert not (pharmacy.formulary / "formulary.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--version=3000000"], "version"),
+        (["--valid-days=9999"], "expires must be after signed, by 3653 days at most"),
+        (['--author="quoted"'], "author"),
+    ],
+)
+def test_a_manifest_that_nobody_could_read_is_not_written(pharmacy: Pharmacy, options: list[str], said: str) -> None:
+    done = pharmacy.sign(*options)
+    assert done.code == 1
+    assert said in done.only_line()
+    assert not (pharmacy.formulary / "formulary.toml").exists()
+
+
+def test_a_formulary_that_this_console_cannot_reach_is_not_installed(pharmacy: Pharmacy) -> None:
+    pharmacy.edit("profiles/nappage.toml", "entry_speed_mm_s = 40", "entry_speed_mm_s = 90")
+    assert pharmacy.sign().code == 0
+    done = pharmacy.install()
+    assert done.code == 1
+    assert "the needle.fastest_mm_s of device.toml" in done.only_line()
+    assert not (pharmacy.configuration / "formulary").is_symlink()
+
+
+def test_from_files_to_a_gun_and_back_to_the_version_before(pharmacy: Pharmacy, console: SimulatedConsole) -> None:
+    # Version 1 of the clinic; what the console came with was version 1 too, and is replaced on purpose.
+    assert pharmacy.sign("--version=2").code == 0
+    assert pharmacy.install().code == 0
+    console.start()
+    console.make_ready()
+    assert console.status()["formulary_version"] == 2
+    console.ask("session_stop")
+    console.end()
+
+    pharmacy.edit("limits.toml", "prime_ul = 300", "prime_ul = 10")
+    done = pharmacy.sign()
+    assert "version 3" in done.out
+    changes = mesogun("formulary", "diff", pharmacy.configuration / "formulary", pharmacy.formulary).out
+    assert "-prime_ul = 300\n+prime_ul = 10\n" in changes
+    assert pharmacy.install().code == 0
+    console.start()
+    console.ask("home", plunger=True, patient_detached=True)
+    console.start_session()
+    (reason,) = console.refused("prime", volume_nl=20_000)
+    assert "limits.prime_ul" in reason
+    console.ask("session_stop")
+    console.end()
+
+    # Back to version 2: not by accident, neither on the disk nor in the gun.
+    kept = next(path for path in (pharmacy.configuration / "formularies").iterdir() if path.name.startswith("2-"))
+    older = ("formulary", "install", kept, f"--config={pharmacy.configuration}")
+    assert "leave" not in mesogun(*older).only_line()
+    assert "--roll-back" in mesogun(*older).only_line()
+    assert mesogun(*older, "--roll-back").code == 0
+    console.start()
+    (reason,) = console.refused("session_start", profile="continuous", serum="saline", syringe="1ml")
+    assert reason.startswith("formulary version 2 is older than version 3 that this console has taken")
+    back = console.cli("formulary", "roll-back", "--reason=too little to prime", "--by=a physician")
+    assert back.code == 0, back.err
+    console.start_session()
+    console.ask("session_stop")
+    assert history(console) == [(2, False), (3, False), (2, True)]
+    told = mesogun("formulary", "history", f"--state={console.state}").out
+    assert "ROLLED BACK by a physician" in told
+    console.verify()
+
+
+def test_a_gun_with_an_altered_formulary_starts_says_why_and_releases_nothing(
+    pharmacy: Pharmacy, console: SimulatedConsole
+) -> None:
+    path = pharmacy.configuration / "formulary/limits.toml"
+    path.write_text(path.read_text().replace("session_ml = 6", "session_ml = 9"))
+    console.start()
+    reasons = console.refused("session_start", profile="continuous", serum="saline", syringe="1ml")
+    assert len(reasons) == 1
+    assert "limits.toml was altered since it was signed" in reasons[0]
+    assert reasons[0] in console.cli("status").out
+    assert history(console) == []
+    # What needs no formulary goes on.
+    console.ask("home")
