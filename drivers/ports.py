@@ -100,16 +100,18 @@ class PumpPort(Protocol):
 
 
 class Light(Enum):
-    """What the status light shows."""
+    """What the status light shows; `ON` is a promise: a press fires now."""
 
     OFF = "off"
     SLOW = "slow"
     ON = "on"
-    FAST = "fast"
+    ALARM_LOW = "alarm_low"
+    ALARM_MEDIUM = "alarm_medium"
+    ALARM_HIGH = "alarm_high"
 
 
 class Sound(Enum):
-    """What the buzzer plays once."""
+    """What the buzzer plays once, in order of rank."""
 
     REFUSED = "refused"
     DONE = "done"
@@ -125,7 +127,10 @@ class IndicatorsPort(Protocol):
         """Show `light` until told otherwise."""
 
     def sound(self, sound: Sound) -> None:
-        """Play `sound` once, cutting off an earlier one."""
+        """Play `sound` once, cutting off an earlier one; not an alarm's burst of a higher rank, which plays on."""
+
+    def hush(self) -> None:
+        """End what is being played."""
 
     def close(self) -> None:
         """Switch both off and release the lines."""

@@ -39,6 +39,7 @@ from device.controller.recovery import OtherKindError, fold_journal, restored_se
 from device.controller.watchdog import Watchdog
 from device.core.console import Console
 from device.core.events import (
+    AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
     Command,
@@ -325,6 +326,7 @@ class Controller:
             "simulated": self._options.simulation is not None,
             "version": VERSION,
             "serial": self._options.configuration.device.device,
+            **self.loop.alarm.values(),
         }
 
     async def take(self, command: str, arguments: Arguments, uid: int, pid: int) -> dict[str, Any]:
@@ -342,7 +344,7 @@ class Controller:
             await future
         finally:
             self._waiting.pop(request.number, None)
-        return snapshot(self._console)
+        return {**snapshot(self._console), **self.loop.alarm.values()}
 
     def _status(self) -> dict[str, Any]:
         return {
@@ -373,6 +375,8 @@ class Controller:
                 return ArmRequested(request)
             case "disarm", _:
                 return DisarmRequested(request)
+            case "alarm_silence", _:
+                return AlarmSilenceRequested(request)
             case _:
                 return FaultClearRequested(request)
 

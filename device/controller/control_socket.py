@@ -106,6 +106,7 @@ COMMANDS: Final[dict[str, type[Arguments]]] = {
     "arm": Arguments,
     "disarm": Arguments,
     "fault_clear": Arguments,
+    "alarm_silence": Arguments,
 }
 """The allow-list."""
 

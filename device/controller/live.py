@@ -112,7 +112,7 @@ def step_lateness(counts: Sequence[int]) -> dict[str, Any]:
 
 
 class LiveFile:
-    """Writes the snapshot with `stamp()`'s keys (boot, time, serial, version) while it runs."""
+    """Writes the snapshot with `stamp()`'s keys (boot, time, serial, version, alarm) while it runs."""
 
     def __init__(self, path: Path, *, current: Callable[[], Console], stamp: Callable[[], dict[str, Any]]) -> None:
         self._path = path

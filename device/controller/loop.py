@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from device.controller.alarm_signal import AlarmSignal
 from device.controller.journal import APPEND_RECORDS_MAX, JournalWriteError
 from device.core.console import Console, State
 from device.core.effects import (
@@ -23,6 +24,7 @@ from device.core.effects import (
     Refill,
     Reply,
     Send,
+    SilenceAlarm,
     SoundAlarm,
     SoundDone,
     SoundRefusal,
@@ -38,7 +40,7 @@ from device.core.events import (
     RefillDone,
     Request,
 )
-from device.core.faults import Fault, Priority
+from device.core.faults import Fault
 from device.core.machine import step
 from device.core.realtime_messages import Order
 from device.core.records import Record
@@ -67,13 +69,7 @@ LIGHTS: Final[dict[State, Light]] = {
     State.ARMED: Light.ON,
     State.FIRING: Light.ON,
     State.SETTLING: Light.OFF,
-    State.FAULT: Light.FAST,
-}
-
-_ALARMS: Final = {
-    Priority.HIGH: Sound.ALARM_HIGH,
-    Priority.MEDIUM: Sound.ALARM_MEDIUM,
-    Priority.LOW: Sound.ALARM_LOW,
+    State.FAULT: Light.ALARM_HIGH,
 }
 
 
@@ -92,7 +88,10 @@ class JournalPort(Protocol):
 
 
 class ControllerLoop:
-    """Runs the machine. `answered` gets every Reply; `changed` is called after every event with the new console."""
+    """Runs the machine. `answered` gets every Reply; `changed` is called with the console after every event.
+
+    `alarm` signals what is latched; when time alone changed that, `changed` is called as well.
+    """
 
     def __init__(
         self,
@@ -110,6 +109,7 @@ class ControllerLoop:
         self._realtime = realtime
         self._journal = journal
         self._indicators = indicators
+        self.alarm = AlarmSignal(indicators, changed=lambda: changed(self.console))
         self._answered = answered
         self._changed = changed
         self._events: deque[Event] = deque()
@@ -137,6 +137,7 @@ class ControllerLoop:
                 if not self._events:
                     self._wake.clear()
         finally:
+            self.alarm.close()
             await self._stop_background()
 
     async def handle(self, event: Event) -> None:
@@ -146,7 +147,7 @@ class ControllerLoop:
         self.console, effects = step(self.console, event)
         if self.console.state is not before:
             log.debug("%s -> %s", before.name.lower(), self.console.state.name.lower())
-        self._indicators.light(LIGHTS[self.console.state])
+        self.alarm.follow(LIGHTS[self.console.state], self.console.ledger.faults)
         self._changed(self.console)
         for place, effect in enumerate(effects):
             failure = await self._attempt(effect)
@@ -194,7 +195,9 @@ class ControllerLoop:
                 await self._stop_background()
                 self._background = asyncio.create_task(self._long(effect), name=type(effect).__name__)
             case SoundAlarm(priority):
-                self._indicators.sound(_ALARMS[priority])
+                self.alarm.once(priority)
+            case SilenceAlarm():
+                self.alarm.silence()
             case SoundRefusal():
                 self._indicators.sound(Sound.REFUSED)
             case SoundDone():

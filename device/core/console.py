@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from device.core.device_spec import DeviceSpec
 from device.core.events import Request
@@ -32,6 +33,19 @@ class State(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PressRun:
+    """Refused presses in a row with one reason: how many stand in the journal (`told`), how many do not yet."""
+
+    session_id: str = ""
+    reason: str = ""
+    told: int = 0
+    untold: int = 0
+
+
+NO_PRESSES: Final = PressRun()
+
+
+@dataclass(frozen=True, slots=True)
 class Console:
     """All that the machine knows.
 
@@ -41,7 +55,8 @@ class Console:
     is the operator's wish: load the next magazine when one is done. `magazine` is the loaded one, `reports` and `seen`
     what came of it so far, `ended` why the last one ended. `prime_nl` is what to prime after a refill, 0 if the refill
     is for shots. `plunger_wanted`: home the plunger after the needle. `pending` is the command to be answered when the
-    running operation ends. `stopping`: end the process as soon as nothing is under way.
+    running operation ends. `stopping`: end the process as soon as nothing is under way. `presses` is the run of refused
+    presses that is going on.
     """
 
     spec: DeviceSpec
@@ -63,3 +78,4 @@ class Console:
     pending: Request | None = None
     stopping: bool = False
     last_shot: ShotGiven | None = None
+    presses: PressRun = NO_PRESSES

@@ -74,9 +74,14 @@ class HomePlunger:
 
 @dataclass(frozen=True, slots=True)
 class SoundAlarm:
-    """Signal a fault of this priority."""
+    """Signal once a fault that does not latch. What is latched is signalled by `core.alarms` until it is cleared."""
 
     priority: Priority
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceAlarm:
+    """Pause the alarm's sound for a bounded time (`core.alarms`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ Effect: TypeAlias = (
     | Refill
     | HomePlunger
     | SoundAlarm
+    | SilenceAlarm
     | SoundRefusal
     | SoundDone
     | Exit

@@ -119,6 +119,13 @@ class FaultClearRequested:
     request: Request
 
 
+@dataclass(frozen=True, slots=True)
+class AlarmSilenceRequested:
+    """Pause the alarm's sound for a bounded time; its light goes on, and a new alarm sounds at once."""
+
+    request: Request
+
+
 Command: TypeAlias = (
     HomeRequested
     | CalibrateRequested
@@ -129,6 +136,7 @@ Command: TypeAlias = (
     | ArmRequested
     | DisarmRequested
     | FaultClearRequested
+    | AlarmSilenceRequested
 )
 
 

@@ -12,7 +12,6 @@ from device.core.effects import (
     ReadPosition,
     Reply,
     Send,
-    SoundRefusal,
 )
 from device.core.events import (
     ArmRequested,
@@ -28,17 +27,13 @@ from device.core.realtime_messages import (
     Load,
     Loaded,
     MagazineEnded,
-    PressIgnored,
     ShotReport,
     StrokeStarted,
     Unload,
 )
-from device.core.records import (
-    PressRefused,
-)
 from device.core.safety import SHUTTING_DOWN, fault, uncertain
 from device.core.settlement import Seen
-from device.core.steps import Step, back, book, given_up, prepend, refused, taken
+from device.core.steps import Step, back, given_up, prepend, refused, taken
 from device.core.treatment import next_magazine, next_shot_refusals
 
 
@@ -149,10 +144,3 @@ def position_read(console: Console, event: PositionRead) -> Step:
         console, effects = fault(console, *uncertain(intent.magazine_id, event))
         return console, (Commit(tuple(records)), *effects)
     return next_magazine(console, *records)
-
-
-def press_ignored(console: Console, event: PressIgnored) -> Step:
-    """Tell the clinician, and the auditor."""
-    session_id = console.session.session_id if console.session is not None else ""
-    record = PressRefused(session_id=session_id, reason=event.reason.name.lower())
-    return book(console, record), (SoundRefusal(), Commit((record,)))

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from device.core.console import Console, State
 from device.core.events import (
+    AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
     Command,
@@ -42,7 +43,6 @@ from device.core.firing import (
     magazine_ended,
     magazine_loaded,
     position_read,
-    press_ignored,
     pump_loaded,
     shot_reported,
     stroke_started,
@@ -60,6 +60,7 @@ from device.core.operations import (
     test_probed,
     test_ready,
 )
+from device.core.presses import press_ignored, with_untold
 from device.core.realtime_messages import (
     Faulted,
     Homed,
@@ -72,6 +73,7 @@ from device.core.realtime_messages import (
     StrokeStarted,
 )
 from device.core.safety import (
+    alarm_silence,
     fault,
     fault_clear,
     fault_homed,
@@ -91,6 +93,10 @@ EVENTS: tuple[type[Event], ...] = (*COMMANDS, *get_args(Happening), *get_args(Re
 
 def step(console: Console, event: Event) -> Step:
     """Return the next console and its effects. Total: defined for every state and event, never raises on them."""
+    return with_untold(console, _step(console, event))
+
+
+def _step(console: Console, event: Event) -> Step:
     transition = TABLE.get((console.state, type(event)))
     if transition is not None:
         return transition.handler(console, event)
@@ -170,6 +176,7 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
         for state in (State.SESSION, State.REFILLING, State.LOADING, State.ARMED, State.FIRING, State.SETTLING)
     },
     **{(state, Ready): _on(realtime_ready, state) for state in (State.SETTLING, State.SESSION, State.DISARMED)},
+    **{(state, AlarmSilenceRequested): _on(alarm_silence, state) for state in _EVERY},
     **{(state, PressIgnored): _on(press_ignored, state) for state in _EVERY},
     # A fault that does not latch ends in the session, once it is known what was given.
     **{(state, Faulted): _on(faulted, State.FAULT, State.SETTLING) for state in _EVERY},

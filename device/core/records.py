@@ -234,11 +234,12 @@ class FormularyTaken:
 
 @dataclass(frozen=True, slots=True)
 class PressRefused:
-    """The trigger was pressed and nothing fired; `reason` says why."""
+    """The trigger was pressed and nothing fired; `reason` says why. One record can stand for several `presses`."""
 
     KIND: ClassVar[str] = "press_refused"
     session_id: str
     reason: str
+    presses: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from device.core.effects import (
     ReadPosition,
     Reply,
     Send,
+    SilenceAlarm,
     SoundAlarm,
     TerminatePump,
 )
 from device.core.events import (
+    AlarmSilenceRequested,
     FaultClearRequested,
     FaultOccurred,
     PositionRead,
@@ -36,7 +38,7 @@ from device.core.records import (
     FaultRaised,
     FaultsCleared,
 )
-from device.core.steps import Step, book, given_up, prepend, taken
+from device.core.steps import Step, book, given_up, prepend, refused, taken
 
 SHUTTING_DOWN = "the gun is shutting down"
 """What a command is told that the end has overtaken."""
@@ -72,9 +74,10 @@ def fault(console: Console, occurred: Fault, detail: str, *, halt: bool = True) 
         safety.append(TerminatePump())
     if not latched:
         safety.append(Send(Reset()))
-    after: list[Effect] = [SoundAlarm(meaning.priority)]
-    if occurred is not Fault.JOURNAL_WRITE_FAILED:
-        after.insert(0, Commit((record,)))
+    after: list[Effect] = [] if occurred is Fault.JOURNAL_WRITE_FAILED else [Commit((record,))]
+    if not latched:
+        # It is over when it is told. A latched one is signalled for as long as the ledger holds it.
+        after.append(SoundAlarm(meaning.priority))
     if console.pending is not None:
         reason = f"fault {occurred.value}: {meaning.title} ({detail}); {meaning.action}"
         after.append(Reply(console.pending, accepted=False, reasons=(reason,)))
@@ -124,6 +127,13 @@ def fault_clear(console: Console, event: FaultClearRequested) -> Step:
     cleared = FaultsCleared(codes=list(console.ledger.faults), uid=event.request.uid)
     console = replace(book(console, cleared), state=State.SELF_TEST, probed=False, pending=event.request)
     return console, (Commit((taken(event), cleared)), ProbePump())
+
+
+def alarm_silence(console: Console, event: AlarmSilenceRequested) -> Step:
+    """Pause the alarm's sound; the record comes after, so that a full disk's own alarm can be silenced as well."""
+    if not console.ledger.faults:
+        return refused(console, event, ("no alarm is active",))
+    return console, (SilenceAlarm(), Commit((taken(event),)), Reply(event.request, accepted=True, reasons=()))
 
 
 def realtime_ready(console: Console, event: Ready) -> Step:

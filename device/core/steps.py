@@ -10,6 +10,7 @@ from device.core.effects import (
     Reply,
 )
 from device.core.events import (
+    AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
     Command,
@@ -40,6 +41,7 @@ COMMAND_NAMES: dict[type[Command], str] = {
     ArmRequested: "arm",
     DisarmRequested: "disarm",
     FaultClearRequested: "fault clear",
+    AlarmSilenceRequested: "alarm silence",
 }
 
 

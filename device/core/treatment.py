@@ -5,6 +5,7 @@ committed in front of the load it announces.
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import replace
 
 from device.core.console import Console, State
@@ -18,7 +19,7 @@ from device.core.effects import (
     SoundRefusal,
 )
 from device.core.limits import Refusal, shot_refusals
-from device.core.magazine import Magazine, Purpose
+from device.core.magazine import Magazine, PlannedShot, Purpose
 from device.core.profile import Mode
 from device.core.realtime_messages import (
     EndReason,
@@ -92,21 +93,10 @@ def next_magazine(console: Console, *records: Record) -> Step:
     refusals = next_shot_refusals(console, session)
     if refusals:
         return back(console, *commit(records), SoundDone())
-    totals = console.ledger.session
-    shots_done = totals.shots if totals is not None else 0
-    region, points_left, entered = session.region_after(shots_done)
-    most = allowed_shots(console, session, magazine_size(session, points_left))
-    shots = plan_shots(
-        plan=session.plan,
-        profile=session.profile,
-        syringe=session.syringe,
-        plunger=plunger_of(console),
-        most=most,
-    )
-    # A burst is given whole or not at all; a continuous magazine may be short.
-    fewest = most if session.profile.mode is Mode.BURST else 1
-    # With the drive's play open the next shot would give less by it: a refill comes to its target from above.
-    if len(shots) < fewest or console.ledger.play_open:
+    shots_done = _shots_done(console)
+    region, _, entered = session.region_after(shots_done)
+    shots, fewest = _next_shots(console, session)
+    if not _holds_enough(console, shots, fewest):
         return refill(console, session, fewest * session.profile.dose_nl, *records)
     fresh = entered or console.ended is not EndReason.COMPLETE
     plunger = plunger_of(console)
@@ -129,6 +119,46 @@ def next_magazine(console: Console, *records: Record) -> Step:
         stroke=session.plan.stroke,
     )
     return load(replace(console, state=State.LOADING), magazine, *records)
+
+
+def _shots_done(console: Console) -> int:
+    return console.ledger.session.shots if console.ledger.session is not None else 0
+
+
+def _next_shots(console: Console, session: Session) -> tuple[tuple[PlannedShot, ...], int]:
+    """Return the next magazine's shots as far as the syringe holds them, and how many it must have at least."""
+    _, points_left, _ = session.region_after(_shots_done(console))
+    most = allowed_shots(console, session, magazine_size(session, points_left))
+    shots = plan_shots(
+        plan=session.plan,
+        profile=session.profile,
+        syringe=session.syringe,
+        plunger=plunger_of(console),
+        most=most,
+    )
+    # A burst is given whole or not at all; a continuous magazine may be short.
+    return shots, most if session.profile.mode is Mode.BURST else 1
+
+
+def _holds_enough(console: Console, shots: Sequence[PlannedShot], fewest: int) -> bool:
+    # With the drive's play open the next shot would give less by it: a refill comes to its target from above.
+    return len(shots) >= fewest and not console.ledger.play_open
+
+
+def vial_refusals(console: Console, session: Session) -> tuple[str, ...]:
+    """Return why the next magazine, which no limit forbids, cannot be drawn for; empty when it can, or need not be."""
+    shots, fewest = _next_shots(console, session)
+    if _holds_enough(console, shots, fewest):
+        return ()
+    return _vial_refusals(console, session, fewest * session.profile.dose_nl)
+
+
+def _vial_refusals(console: Console, session: Session, wanted_nl: int) -> tuple[str, ...]:
+    target = refill_target(console, session)
+    owed = Increments((console.ledger.position or 0) - console.ledger.low_water)
+    if target - owed < session.syringe.increments_within(Nanolitres(wanted_nl)) + 1:
+        return ("reservoir: the vial is empty by the book; stop the session and start one with a new vial",)
+    return ()
 
 
 def load(console: Console, magazine: Magazine, *records: Record) -> Step:
@@ -172,12 +202,11 @@ def refill_target(console: Console, session: Session) -> Increments:
 
 def refill(console: Console, session: Session, wanted_nl: int, *records: Record) -> Step:
     """Draw from the vial for `wanted_nl`; refuse when it holds too little for that."""
+    if reasons := _vial_refusals(console, session, wanted_nl):
+        refusal = (*refuse(console, reasons, *records), SoundRefusal())
+        return prepend(refusal, back(replace(console, pending=None, prime_nl=0)))
     target = refill_target(console, session)
     owed = Increments((console.ledger.position or 0) - console.ledger.low_water)
-    if target - owed < session.syringe.increments_within(Nanolitres(wanted_nl)) + 1:
-        reason = "reservoir: the vial is empty by the book; stop the session and start one with a new vial"
-        refusal = (*refuse(console, (reason,), *records), SoundRefusal())
-        return prepend(refusal, back(replace(console, pending=None, prime_nl=0)))
     console = replace(console, state=State.REFILLING, ended=None)
     return console, (*commit(records), Refill(target, overshoot=session.syringe.backlash_increments, owed=owed))
 

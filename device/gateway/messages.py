@@ -19,6 +19,7 @@ from device.core.profile import Mode
 PriorityName = Literal["low", "medium", "high"]
 ConnectionReason = Literal["connected", "stopped", "lost"]
 JournalState = Literal["ok", "unavailable", "damaged"]
+AlarmPriority = Literal["unknown", "none", "low", "medium", "high"]
 
 
 class Message(BaseModel):
@@ -230,11 +231,12 @@ class FormularyTakenEvent(Message):
 
 
 class PressRefusedEvent(Message):
-    """The trigger was pressed and nothing fired; `reason` says why."""
+    """The trigger was pressed and nothing fired; `reason` says why, `presses` how often since the last such event."""
 
     kind: Literal["press_refused"] = "press_refused"
     kind_code: Literal[13] = 13
     reason: str
+    presses: int
 
 
 class FaultRaisedEvent(Message):
@@ -290,11 +292,20 @@ class DeviceMeta(Message):
 
 
 class MachineState(Message):
-    """What the controller is doing. `faults` are the numbers of those standing, comma-joined."""
+    """What the controller is doing. `faults` are the numbers of those standing, comma-joined.
+
+    `alarm_priority` is how urgently they are signalled; `alarm_escalated`: more urgently than they begin, because
+    nobody answered. `alarm_silenced_ms` is how long the sound still pauses, counted from `ts_ms`.
+    """
 
     state: str
     state_code: int
     faults: str
+    alarm_priority: AlarmPriority
+    alarm_priority_code: int
+    alarm_escalated: bool
+    alarm_silenced: bool
+    alarm_silenced_ms: int
     simulated: bool
     journal: JournalState
     journal_code: int
@@ -337,6 +348,9 @@ class LiveValues(BaseModel):
     volume_nl: int
     volume_limit_nl: int
     faults: str
+    alarm_priority: AlarmPriority
+    alarm_escalated: bool
+    alarm_silenced_ms: int = Field(ge=0)
     simulated: bool
     version: str
     serial: str

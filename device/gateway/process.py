@@ -282,8 +282,8 @@ class _Report:
 
 
 def _content(message: MachineState | DeviceMeta) -> object:
-    """Return what of a message is news: not when it was made, nor how far the outbox had come."""
-    return message.model_dump(exclude={"ts", "ts_ms", "seq"})
+    """Return what of a message is news: not when it was made, nor how far the outbox had come, nor a time that runs."""
+    return message.model_dump(exclude={"ts", "ts_ms", "seq", "alarm_silenced_ms"})
 
 
 async def _as_long_as(lost: asyncio.Task[str], farewell: Coroutine[Any, Any, object], bound_s: float) -> None:

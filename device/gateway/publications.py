@@ -46,6 +46,8 @@ OUTSIDE_UNITS: Final = {"_nl": "_ul", "_um": "_mm"}
 
 CONNECTION_CODES: Final[Mapping[str, int]] = {"connected": 0, "stopped": 1, "lost": 2}
 
+ALARM_CODES: Final[Mapping[str, int]] = {"unknown": -1, "none": 0, **ENUMERATED_CODES["priority"]}
+
 JOURNAL_CODES: Final[Mapping[str, int]] = {"ok": 0, "unavailable": 1, "damaged": 2}
 
 STATE_UNKNOWN: Final = "unknown"
@@ -136,12 +138,18 @@ def device_meta(origin: Origin, address: DeviceAddress, live: LiveValues) -> Dev
 
 def machine_state(origin: Origin, live: LiveValues | None, journal: JournalState) -> MachineState:
     """Return the controller's state; unknown when `live` is None."""
+    alarm = live.alarm_priority if live else "unknown"
     return MachineState.model_validate(
         _header(origin, live.session_id if live else "")
         | {
             "state": live.state if live else STATE_UNKNOWN,
             "state_code": live.state_code if live else STATE_UNKNOWN_CODE,
             "faults": live.faults if live else "",
+            "alarm_priority": alarm,
+            "alarm_priority_code": ALARM_CODES[alarm],
+            "alarm_escalated": live.alarm_escalated if live else False,
+            "alarm_silenced": live.alarm_silenced_ms > 0 if live else False,
+            "alarm_silenced_ms": live.alarm_silenced_ms if live else 0,
             "simulated": live.simulated if live else False,
             "journal": journal,
             "journal_code": JOURNAL_CODES[journal],

@@ -26,7 +26,7 @@ EXAMPLES = """examples:
   mesogun calibrate --syringe 1ml --measured-ul 998.5 --method "weighed, mean of 10 strokes" --state /tmp/gun
   mesogun session start --profile continuous --serum saline --syringe 1ml --regions front:20,crown:20 --state /tmp/gun
   mesogun prime --volume-ul 100; mesogun arm; mesogun disarm; mesogun session stop
-  mesogun fault list; mesogun fault clear
+  mesogun alarm silence; mesogun fault list; mesogun fault clear
   mesogun session list; mesogun session report last
   mesogun course list; mesogun course due --patient p-17; mesogun course calendar --course weekly-ten --start 2026-09-07
   mesogun journal verify --state /tmp/gun
@@ -204,6 +204,13 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         simple = fault.add_parser(name, help=text)
         _client_options(simple)
         simple.set_defaults(call=f"device.service.treatment_commands:fault_{name}")
+
+    alarm = commands.add_parser("alarm", help="silence the alarm").add_subparsers(
+        dest="subcommand", metavar="silence", required=True
+    )
+    silence = alarm.add_parser("silence", help="pause its sound for two minutes; a new alarm sounds at once")
+    _client_options(silence)
+    silence.set_defaults(call="device.service.treatment_commands:alarm_silence")
 
 
 def _add_session_records(session: "Subparsers[argparse.ArgumentParser]") -> None:

@@ -287,7 +287,7 @@ class _Show:
         return Summary(
             shots_planned=self._options.shots,
             shots_delivered=sum(shot.outcome == "delivered" for shot in shots),
-            shots_refused=sum(isinstance(record, PressRefused) for record in records),
+            shots_refused=sum(record.presses for record in records if isinstance(record, PressRefused)),
             volume_planned_ul=self._options.shots * self._profile.dose_nl / 1000,
             volume_delivered_ul=_ul(world.given_in_tissue, syringe),
             volume_booked_ul=sum(record.given_nl for record in settled) / 1000,

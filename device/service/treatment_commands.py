@@ -74,12 +74,20 @@ def status(options: argparse.Namespace) -> int:
             f"{late['us_p999_most']} us, all less than {late['us_max_most']} us"
         )
     lines += [f"next shot  refused: {reason}" for reason in result["refusals"]]
+    if result["alarm_priority"] != "none":
+        lines.append(f"ALARM      {_alarm_words(result)}")
     lines += _fault_lines(result["fault_list"])
     return show(options, result, "\n".join(lines))
 
 
 def _course_words(result: dict[str, Any]) -> str:
     return f"{result['course']}, session {result['course_session']} of {result['course_sessions']}"
+
+
+def _alarm_words(result: dict[str, Any]) -> str:
+    escalated = ": nobody answered it" if result["alarm_escalated"] else ""
+    silent_s = -(-result["alarm_silenced_ms"] // 1000)
+    return f"{result['alarm_priority']}{escalated}, " + (f"silent for {silent_s} s" if silent_s else "sounding")
 
 
 def _fault_lines(faults: list[dict[str, Any]]) -> list[str]:
@@ -96,6 +104,12 @@ def fault_clear(options: argparse.Namespace) -> int:
     """`mesogun fault clear`."""
     result = asked(options, "fault_clear")
     return show(options, result, f"cleared; state {result['state']}")
+
+
+def alarm_silence(options: argparse.Namespace) -> int:
+    """`mesogun alarm silence`."""
+    result = asked(options, "alarm_silence")
+    return show(options, result, f"alarm {_alarm_words(result)}; what to do: mesogun fault list")
 
 
 def session_start(options: argparse.Namespace) -> int:

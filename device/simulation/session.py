@@ -261,7 +261,7 @@ class _Run:
         result.given_nl = syringe.volume_of(Increments(gun.world.given_in_tissue))
         result.spilled_nl = syringe.volume_of(Increments(gun.world.given_in_air))
         result.refills = sum(isinstance(record, Refilled) for record in records)
-        result.presses_refused = sum(isinstance(record, PressRefused) for record in records)
+        result.presses_refused = sum(record.presses for record in records if isinstance(record, PressRefused))
         result.faults = [Fault(record.code).name.lower() for record in records if isinstance(record, FaultRaised)]
         result.violations = self.watch.violations
         result.fingerprint = self._fingerprint.hexdigest()

@@ -19,10 +19,17 @@ from drivers.ports import Light, LineMap, Sound
 _logger = logging.getLogger(__name__)
 
 FLASH_MS: Final = 40
-"""Lit time of one flash of `Light.SLOW` and `Light.FAST`."""
+"""Lit time of every flash. IEC 60601-1-8 lights an alarm for 20 to 60 % of the time, and a low one steadily: that would
+be taken for `Light.ON` by whoever looks while it is lit. So the rate alone is the standard's."""
 
-LIGHT_PERIODS_MS: Final = {Light.SLOW: 2_000, Light.FAST: 200}
-"""From flash to flash: 0.5 Hz and 5 Hz."""
+LIGHTS_MS: Final[dict[Light, tuple[int, ...]]] = {
+    # On, off, on, ... in ms, for ever. High: 2 Hz, of 1.4 to 2.8; medium: a pair at 0.625 Hz, of 0.4 to 0.8.
+    # A pair is an alarm, a single flash at less than any alarm's rate is the gun at work.
+    Light.SLOW: (FLASH_MS, 2_960),
+    Light.ALARM_LOW: (FLASH_MS, 160, FLASH_MS, 3_760),
+    Light.ALARM_MEDIUM: (FLASH_MS, 160, FLASH_MS, 1_360),
+    Light.ALARM_HIGH: (FLASH_MS, 460),
+}
 
 SOUNDS_MS: Final[dict[Sound, tuple[int, ...]]] = {
     # On, off, on, ... in ms. Alarms after IEC 60601-1-8: number, width and spacing of the pulses of a burst.
@@ -33,6 +40,9 @@ SOUNDS_MS: Final[dict[Sound, tuple[int, ...]]] = {
     Sound.REFUSED: (60, 80, 60),
     Sound.DONE: (60,),
 }
+
+_RANKS: Final = {Sound.ALARM_LOW: 1, Sound.ALARM_MEDIUM: 2, Sound.ALARM_HIGH: 3}
+"""The bursts that nothing lesser cuts off: a hammered trigger must not mask an alarm."""
 
 
 class _Blinker:
@@ -47,6 +57,11 @@ class _Blinker:
             self._device = make_device()
         except Exception as failure:  # noqa: BLE001 - a lamp that cannot be had must not stop the gun's safety
             self._fail(failure)
+
+    @property
+    def in_pattern(self) -> bool:
+        """Whether a pattern is under way."""
+        return self._timer is not None
 
     def steady(self, *, on: bool) -> None:
         """End the pattern and stay on or off."""
@@ -112,21 +127,30 @@ class Indicators:
         self._lamp = _Blinker("status light", lambda: LED(lines.light, pin_factory=factory))
         self._buzzer = _Blinker("buzzer", lambda: Buzzer(lines.buzzer, pin_factory=factory))
         self._light = Light.OFF
+        self._rank = 0
 
     def light(self, light: Light) -> None:
         """Show `light` until told otherwise; telling the same again does not disturb its pattern."""
         if light is self._light:
             return
         self._light = light
-        period_ms = LIGHT_PERIODS_MS.get(light)
-        if period_ms is None:
+        durations_ms = LIGHTS_MS.get(light)
+        if durations_ms is None:
             self._lamp.steady(on=light is Light.ON)
         else:
-            self._lamp.pattern((FLASH_MS, period_ms - FLASH_MS), forever=True)
+            self._lamp.pattern(durations_ms, forever=True)
 
     def sound(self, sound: Sound) -> None:
-        """Play `sound` once, cutting off an earlier one."""
+        """Play `sound` once, cutting off an earlier one; not an alarm's burst of a higher rank, which plays on."""
+        rank = _RANKS.get(sound, 0)
+        if self._buzzer.in_pattern and rank < self._rank:
+            return
+        self._rank = rank
         self._buzzer.pattern(SOUNDS_MS[sound], forever=False)
+
+    def hush(self) -> None:
+        """End what is being played."""
+        self._buzzer.steady(on=False)
 
     def close(self) -> None:
         """Switch both off and release the lines. Closing twice is allowed."""

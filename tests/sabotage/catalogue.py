@@ -5,6 +5,7 @@ Owns nothing but the order: the bugs stand beside their like, by the part of the
 
 from typing import Final
 
+from tests.sabotage.alarm_bugs import ALARM_BUGS
 from tests.sabotage.limit_bugs import LIMIT_BUGS
 from tests.sabotage.machine_bugs import MACHINE_BUGS
 from tests.sabotage.planted_bug import PlantedBug
@@ -19,6 +20,7 @@ BUGS: Final[tuple[PlantedBug, ...]] = (
     *STROKE_BUGS,
     *LIMIT_BUGS,
     *MACHINE_BUGS,
+    *ALARM_BUGS,
     *RECORD_BUGS,
     *PUMP_BUGS,
     *PROCESS_BUGS,

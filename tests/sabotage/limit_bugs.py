@@ -192,7 +192,7 @@ LIMIT_BUGS: Final = (
     PlantedBug(
         name="play-left-open",
         file=_TREATMENT,
-        changes=(("if len(shots) < fewest or console.ledger.play_open:", "if len(shots) < fewest:"),),
+        changes=(("return len(shots) >= fewest and not console.ledger.play_open", "return len(shots) >= fewest"),),
         mistake="a shot is given with the drive's play open, less than its dose, and booked whole",
         breaks="I2",
         caught_by=(

@@ -15,6 +15,7 @@ from device.core.effects import (
     Reply,
 )
 from device.core.events import (
+    AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
     DisarmRequested,
@@ -145,6 +146,7 @@ TYPICAL: dict[type[Event], Event] = {
     ArmRequested: ARM,
     DisarmRequested: DISARM,
     FaultClearRequested: FaultClearRequested(REQUEST),
+    AlarmSilenceRequested: AlarmSilenceRequested(REQUEST),
     Started: Started(),
     PumpProbed: PumpProbed(Increments(0)),
     PumpLoaded: PumpLoaded(1),

@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from device.core.records import FaultRaised, MagazineIntent, MagazineSettled, PressRefused, Refilled, ShotGiven
+from device.core.records import (
+    CommandTaken,
+    FaultRaised,
+    MagazineIntent,
+    MagazineSettled,
+    PressRefused,
+    Refilled,
+    ShotGiven,
+)
 from tests.support.console_processes import SimulatedConsole, holds, quick_configuration, simulated_console, until
 from tests.support.journal import REPOSITORY
 
@@ -234,6 +242,34 @@ def test_a_press_that_fires_nothing_is_answered_and_recorded(console: SimulatedC
     console.operator.release()
     assert console.records(PressRefused)[-1].reason == "no_contact"
     assert console.given() == 0
+
+
+def test_an_alarm_is_silenced_from_the_command_line_and_its_light_goes_on(console: SimulatedConsole) -> None:
+    world, lines = console.world, console.lines
+    begin(console)
+    done = console.cli("alarm", "silence")
+    assert (done.code, "no alarm is active" in done.err) == (1, True)
+
+    before = world.edges(lines.buzzer)
+    console.operator.press_stop()
+    console.until_state("fault")
+    until(lambda: world.edges(lines.buzzer) > before)
+    assert "high, silent for 120 s" in console.cli("alarm", "silence").out
+    # The burst would have gone on for three seconds.
+    heard, seen = world.edges(lines.buzzer), world.edges(lines.light)
+    assert holds(lambda: world.edges(lines.buzzer) == heard and not world.level(lines.buzzer), for_s=STILL_S)
+    until(lambda: world.edges(lines.light) > seen + 2)
+    until(lambda: json.loads((console.state / "live.json").read_text())["alarm_silenced_ms"] > 0)
+    assert "ALARM      high, silent for 1" in console.cli("status").out
+    command = console.records(CommandTaken)[-1]
+    assert (command.command, command.accepted) == ("alarm silence", True)
+
+    refused = len(console.records(PressRefused))
+    console.operator.press()
+    until(lambda: len(console.records(PressRefused)) > refused)
+    console.operator.release()
+    assert console.records(PressRefused)[-1].reason == "fault: 101 stop pressed"
+    console.operator.release_stop()
 
 
 def test_a_syringe_is_calibrated_as_its_guide_says_and_then_armed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ and write down in `Bench.done` what was asked of them, in one order.
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -16,8 +16,10 @@ from device.controller.journal_writer import JournalWriter
 from device.controller.loop import LIGHTS, PUMP_WITHOUT_POSITION, QUEUE_EVENTS, ControllerLoop
 from device.core.console import Console, State
 from device.core.events import (
+    AlarmSilenceRequested,
     Event,
     FaultClearRequested,
+    FaultOccurred,
     PositionRead,
     RefillDone,
     Request,
@@ -114,6 +116,9 @@ class Bench:
     def sound(self, sound: Sound) -> None:
         self._call(sound.value)
 
+    def hush(self) -> None:
+        self._call("hush")
+
     async def connect(self) -> str:
         self._call("connect")
         return "a pump of the test"
@@ -161,6 +166,7 @@ class Lamps:
     def __init__(self, bench: Bench) -> None:
         self.light = bench.light
         self.sound = bench.sound
+        self.hush = bench.hush
 
     def close(self) -> None:
         pass
@@ -205,7 +211,7 @@ def play(console: Console, bench: Bench, *events: Event) -> Console:
 
 
 def refused_presses(records: Sequence[Record]) -> list[str]:
-    return [record.reason for record in records if isinstance(record, PressRefused)]
+    return [record.reason for record in records if isinstance(record, PressRefused) for _ in range(record.presses)]
 
 
 # --- the journal -------------------------------------------------------------------------------------------------
@@ -245,7 +251,8 @@ def test_without_its_committed_intent_nothing_is_loaded() -> None:
 
 def test_more_unwritten_records_than_an_append_takes_are_a_fault_that_no_clearing_ends() -> None:
     bench = Bench(full=APPEND_RECORDS_MAX)
-    presses = [BUSY] * APPEND_RECORDS_MAX
+    # Of one reason alone they would be counted in few records.
+    presses = [BUSY, LIFTED] * (APPEND_RECORDS_MAX // 2)
     # The disk has room again behind them, but the journal can no longer be made whole.
     console = play(SESSION, bench, *presses, EARLY, FaultClearRequested(REQUEST), LIFTED)
     assert max(len(records) for records in bench.appends) == APPEND_RECORDS_MAX
@@ -358,6 +365,45 @@ def test_as_many_events_as_the_queue_holds_are_all_handled() -> None:
 
     asyncio.run(run())
     assert len(refused_presses(bench.written)) == QUEUE_EVENTS - 1
+
+
+# --- the alarm ---------------------------------------------------------------------------------------------------
+
+
+def test_a_latched_fault_is_heard_behind_the_order_that_makes_safe() -> None:
+    bench = Bench()
+    play(FIRING, bench, FaultOccurred(Fault.STEP_LATE, "late"))
+    assert bench.done.index("Halt") < bench.done.index("alarm_medium")
+    assert bench.done.count("alarm_medium") == 1
+
+
+def test_a_fault_from_before_the_start_is_heard_from_the_start() -> None:
+    bench = Bench()
+    play(replace(STARTING, ledger=replace(STARTING.ledger, faults=(101,))), bench, Started())
+    assert bench.done.count("alarm_high") == 1
+
+
+def test_a_fault_that_does_not_latch_is_heard_once() -> None:
+    bench = Bench()
+    play(FIRING, bench, magazine_ended(EndReason.FAULT, opened=2, done=1), CONTACT_LOST)
+    assert bench.done.count("alarm_medium") == 1
+
+
+def test_silencing_hushes_is_written_down_and_answered() -> None:
+    bench = Bench()
+    play(SESSION, bench, STOP_PRESSED, AlarmSilenceRequested(REQUEST))
+    assert bench.done[-2:] == ["hush", "append"]
+    assert bench.answers == [(REQUEST.number, True, ())]
+    assert isinstance(bench.written[-1], CommandTaken)
+
+
+def test_the_alarm_of_a_full_disk_can_be_silenced_though_that_cannot_be_written_down() -> None:
+    bench = Bench(full=1_000)
+    play(SESSION, bench, BUSY, AlarmSilenceRequested(REQUEST))
+    assert bench.done[-2:] == ["hush", "append"]
+    ((_, accepted, reasons),) = bench.answers
+    assert not accepted
+    assert "402" in reasons[0]
 
 
 # --- the pump ----------------------------------------------------------------------------------------------------

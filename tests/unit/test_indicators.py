@@ -7,7 +7,10 @@ from itertools import pairwise
 import pytest
 from gpiozero import OutputDevice
 
-from drivers.gpio.indicators import FLASH_MS, LIGHT_PERIODS_MS, SOUNDS_MS, Indicators
+from device.controller.alarm_signal import BURSTS
+from device.core.alarms import REPEAT_NS
+from device.core.faults import Priority
+from drivers.gpio.indicators import FLASH_MS, LIGHTS_MS, SOUNDS_MS, Indicators
 from drivers.ports import Light, Sound
 from drivers.sim.operator import READY_NS
 from drivers.sim.pins import SimPinFactory
@@ -59,33 +62,61 @@ def test_on_and_off_are_steady(stage: Stage) -> None:
     assert stage.during(5_000, lambda: stage.indicators.light(Light.OFF)) == [(0, LINES.light, False)]
 
 
-@pytest.mark.parametrize(("light", "period_ms"), [(Light.SLOW, 2_000), (Light.FAST, 200)])
-def test_a_flashing_light_flashes_at_its_rate(stage: Stage, light: Light, period_ms: int) -> None:
+@pytest.mark.parametrize(
+    ("light", "flashes", "period_ms"),
+    [(Light.SLOW, 1, 3_000), (Light.ALARM_LOW, 2, 4_000), (Light.ALARM_MEDIUM, 2, 1_600), (Light.ALARM_HIGH, 1, 500)],
+)
+def test_a_flashing_light_flashes_at_its_rate(stage: Stage, light: Light, flashes: int, period_ms: int) -> None:
     changes = stage.during(10 * period_ms - 1, lambda: stage.indicators.light(light))
     lit = [at_ms for at_ms, _line, level in changes if level]
     dark = [at_ms for at_ms, _line, level in changes if not level]
-    assert len(lit) == 10
-    assert all(abs(later - earlier - period_ms) <= 1 for earlier, later in pairwise(lit))
+    assert len(lit) == 10 * flashes
+    groups = lit[::flashes]
+    assert all(abs(later - earlier - period_ms) <= 1 for earlier, later in pairwise(groups))
     assert all(abs(end - begin - FLASH_MS) <= 1 for begin, end in zip(lit, dark, strict=True))
 
 
 def test_no_flash_can_be_taken_for_a_steady_light() -> None:
     flash_ns = FLASH_MS * 1_000_000
     assert flash_ns < READY_NS
-    assert all(period_ms - FLASH_MS > FLASH_MS for period_ms in LIGHT_PERIODS_MS.values())
+    for durations_ms in LIGHTS_MS.values():
+        assert set(durations_ms[::2]) == {FLASH_MS}
+        assert min(durations_ms[1::2]) > FLASH_MS
+    assert set(LIGHTS_MS) == set(Light) - {Light.ON, Light.OFF}
+
+
+@pytest.mark.parametrize(
+    ("light", "slowest_hz", "fastest_hz"),
+    [(Light.ALARM_HIGH, 1.4, 2.8), (Light.ALARM_MEDIUM, 0.4, 0.8), (Light.SLOW, 0.1, 0.4), (Light.ALARM_LOW, 0.1, 0.4)],
+)
+def test_alarms_flash_at_the_standard_s_rates_and_nothing_else_does(
+    light: Light, slowest_hz: float, fastest_hz: float
+) -> None:
+    assert slowest_hz <= 1_000 / sum(LIGHTS_MS[light]) < fastest_hz
+
+
+@pytest.mark.parametrize(
+    ("priority", "shortest_s", "longest_s"),
+    [(Priority.HIGH, 2.5, 15), (Priority.MEDIUM, 2.5, 30), (Priority.LOW, 15, 60)],
+)
+def test_between_two_bursts_lies_as_long_as_the_standard_wants(
+    priority: Priority, shortest_s: float, longest_s: float
+) -> None:
+    rest_s = REPEAT_NS[priority] / 1e9 - sum(SOUNDS_MS[BURSTS[priority]]) / 1e3
+    assert shortest_s < rest_s <= longest_s
 
 
 def test_the_same_light_told_again_does_not_disturb_its_pattern(stage: Stage) -> None:
     def again_and_again() -> None:
         for place in range(20):
-            stage.loop.call_later(place * 0.07, stage.indicators.light, Light.FAST)
+            stage.loop.call_later(place * 0.07, stage.indicators.light, Light.ALARM_HIGH)
 
-    changes = stage.during(1_990, again_and_again)
+    changes = stage.during(4_990, again_and_again)
     assert len([change for change in changes if change[2]]) == 10
 
 
 def test_a_new_light_ends_the_old_pattern(stage: Stage) -> None:
-    stage.during(1_010, lambda: stage.indicators.light(Light.FAST))
+    stage.during(1_010, lambda: stage.indicators.light(Light.ALARM_HIGH))
     assert stage.during(3_000, lambda: stage.indicators.light(Light.OFF)) == [(0, LINES.light, False)]
 
 
@@ -114,11 +145,35 @@ def test_each_sound_has_its_number_of_pulses(sound: Sound, pulses: list[int]) ->
     assert len(SOUNDS_MS[sound][::2]) in pulses
 
 
-def test_a_sound_cuts_off_the_one_before(stage: Stage) -> None:
-    stage.during(200, lambda: stage.indicators.sound(Sound.ALARM_HIGH))
-    changes = stage.during(10_000, lambda: stage.indicators.sound(Sound.DONE))
-    assert [level for _at, _line, level in changes][-2:] == [True, False]
-    assert changes[-1][0] <= SOUNDS_MS[Sound.DONE][0] + 1
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(Sound.REFUSED, Sound.DONE), (Sound.DONE, Sound.REFUSED), (Sound.ALARM_MEDIUM, Sound.ALARM_HIGH)],
+)
+def test_a_sound_cuts_off_a_lesser_one_before(stage: Stage, first: Sound, then: Sound) -> None:
+    stage.during(50, lambda: stage.indicators.sound(first))
+    changes = stage.during(10_000, lambda: stage.indicators.sound(then))
+    assert changes[-1][0] <= sum(SOUNDS_MS[then]) + 1
+
+
+@pytest.mark.parametrize("lesser", [Sound.REFUSED, Sound.DONE, Sound.ALARM_LOW, Sound.ALARM_MEDIUM])
+def test_nothing_lesser_cuts_off_an_alarm_s_burst(stage: Stage, lesser: Sound) -> None:
+    undisturbed = stage.during(10_000, lambda: stage.indicators.sound(Sound.ALARM_HIGH))
+
+    def hammer() -> None:
+        stage.indicators.sound(Sound.ALARM_HIGH)
+        for place in range(30):
+            stage.loop.call_later(0.05 + place * 0.1, stage.indicators.sound, lesser)
+
+    assert stage.during(10_000, hammer) == undisturbed
+    # The burst is over: it takes no precedence any more.
+    assert len(stage.during(10_000, lambda: stage.indicators.sound(lesser))) == len(SOUNDS_MS[lesser]) + 1
+
+
+def test_hushed_the_buzzer_is_silent_at_once(stage: Stage) -> None:
+    stage.during(50, lambda: stage.indicators.sound(Sound.ALARM_HIGH))
+    assert stage.during(10_000, stage.indicators.hush) == [(0, LINES.buzzer, False)]
+    assert stage.during(10_000, stage.indicators.hush) == []
+    assert stage.during(10_000, lambda: stage.indicators.sound(Sound.DONE)) != []
 
 
 def test_light_and_sound_do_not_disturb_each_other(stage: Stage) -> None:
@@ -130,7 +185,7 @@ def test_light_and_sound_do_not_disturb_each_other(stage: Stage) -> None:
 
 
 def test_closing_switches_both_off_for_good(stage: Stage) -> None:
-    stage.during(10, lambda: stage.indicators.light(Light.FAST), lambda: stage.indicators.sound(Sound.ALARM_HIGH))
+    stage.during(10, lambda: stage.indicators.light(Light.ALARM_HIGH), lambda: stage.indicators.sound(Sound.ALARM_HIGH))
     stage.indicators.close()
     stage.indicators.close()
     assert not stage.world.level(LINES.light)
@@ -142,7 +197,9 @@ def test_closing_switches_both_off_for_good(stage: Stage) -> None:
 def test_a_lamp_that_fails_is_logged_once_and_never_raises(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.factory.pin(LINES.light).function = "input"
     with caplog.at_level(logging.ERROR):
-        stage.during(1_000, lambda: stage.indicators.light(Light.FAST), lambda: stage.indicators.sound(Sound.DONE))
+        stage.during(
+            1_000, lambda: stage.indicators.light(Light.ALARM_HIGH), lambda: stage.indicators.sound(Sound.DONE)
+        )
         stage.during(1_000, lambda: stage.indicators.light(Light.ON))
     assert [record.getMessage() for record in caplog.records] == [
         (

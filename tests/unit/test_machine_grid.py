@@ -48,6 +48,7 @@ SessionStopRequested  x     x      x       x      x       x      disarm  x     x
 ArmRequested          x     x      x       x      x       x      refill  =     =      =      x      x
 DisarmRequested       x     x      x       x      x       =      =       =     =      =      =      x
 FaultClearRequested   x     x      x       x      x       x      x       x     x      x      x      test
+AlarmSilenceRequested x     x      x       x      x       x      x       x     x      x      x      =
 Started               test  !      !       !      !       !      !       !     !      !      !      !
 PumpProbed            !     =      -       !      !       !      -       !     !      !      !      -
 PumpLoaded            !     !      !       !      =       !      !       =     !      !      !      -

@@ -14,7 +14,6 @@ from device.core.effects import (
     ReadPosition,
     Reply,
     Send,
-    SoundAlarm,
     TerminatePump,
 )
 from device.core.events import (
@@ -31,7 +30,7 @@ from device.core.events import (
     ShutdownRequested,
     Started,
 )
-from device.core.faults import Fault, Priority
+from device.core.faults import Fault
 from device.core.machine import step
 from device.core.realtime_messages import EndReason, Faulted, Halt, Home, Homed, Load, Loaded, Ready, Reset, Unload
 from device.core.records import CommandTaken, FaultRaised, FaultsCleared, MagazineSettled
@@ -90,19 +89,19 @@ def test_a_fault_of_the_real_time_process_is_written_down_with_the_needles_place
     assert raised_in(effects).detail == "needle at step 37"
 
 
-def test_a_fault_while_firing_makes_safe_records_signals_and_reads_the_plunger_in_this_order() -> None:
+def test_a_fault_while_firing_makes_safe_records_and_reads_the_plunger_in_this_order() -> None:
     console, effects = step(FIRING, SILENT)
-    halt, terminate, commit, alarm, read = effects
+    halt, terminate, commit, read = effects
     assert (halt, terminate) == (Send(Halt(Fault.PUMP_SILENT)), TerminatePump())
     assert isinstance(commit, Commit)
-    assert (alarm, read) == (SoundAlarm(Priority.HIGH), ReadPosition(complete=False))
+    assert read == ReadPosition(complete=False)
     assert (console.state, console.armed, console.ready, console.homed) == (State.FAULT, False, False, True)
 
 
 @pytest.mark.parametrize("console", [STARTING, SELF_TEST, PROBED], ids=["starting", "asking", "probed"])
 def test_before_the_self_test_is_over_there_is_nothing_in_the_pump_to_terminate(console: Console) -> None:
     after_it, effects = step(console, SILENT)
-    assert [type(effect) for effect in effects] == [Send, Commit, SoundAlarm]
+    assert [type(effect) for effect in effects] == [Send, Commit]
     assert after_it.state is State.FAULT
 
 
@@ -121,10 +120,10 @@ def test_an_event_that_cannot_be_is_an_internal_fault_that_halts_everything() ->
     assert raised_in(effects).detail == "unexpected Loaded in state session"
 
 
-def test_a_journal_that_cannot_be_written_is_signalled_and_not_written_to() -> None:
+def test_a_journal_that_cannot_be_written_is_a_fault_and_not_written_to() -> None:
     console, effects = step(FIRING, FaultOccurred(Fault.JOURNAL_WRITE_FAILED, "disk full"))
     assert records_in(effects) == []
-    assert effects[-2:] == (SoundAlarm(Priority.HIGH), ReadPosition(complete=False))
+    assert effects[-1] == ReadPosition(complete=False)
     assert console.ledger.faults == (Fault.JOURNAL_WRITE_FAILED,)
 
 

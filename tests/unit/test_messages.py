@@ -18,12 +18,14 @@ from device.core.records import KINDS, CommandTaken, FaultsCleared, Record, Sess
 from device.gateway.messages import (
     CHANNELS,
     EVENTS,
+    AlarmPriority,
     ConnectionReason,
     JournalState,
     LiveValues,
     PriorityName,
 )
 from device.gateway.publications import (
+    ALARM_CODES,
     CONNECTION_CODES,
     ENUMERATED_CODES,
     JOURNAL_CODES,
@@ -177,6 +179,28 @@ def test_an_unheard_controller_is_unknown() -> None:
     state = machine_state(ORIGIN, None, "ok")
 
     assert (state.state, state.state_code, state.faults, state.session_id) == ("unknown", -1, "", "")
+
+
+@pytest.mark.parametrize(
+    ("priority", "code", "silenced_ms"), [("none", 0, 0), ("low", 1, 0), ("medium", 2, 119_001), ("high", 3, 0)]
+)
+def test_the_alarm_is_told_with_its_code_and_how_long_it_is_silenced(
+    priority: str, code: int, silenced_ms: int
+) -> None:
+    live = LiveValues.model_validate(
+        LIVE | {"alarm_priority": priority, "alarm_escalated": code == 3, "alarm_silenced_ms": silenced_ms}
+    )
+    state = machine_state(ORIGIN, live, "ok")
+
+    assert (state.alarm_priority, state.alarm_priority_code, state.alarm_escalated) == (priority, code, code == 3)
+    assert (state.alarm_silenced, state.alarm_silenced_ms) == (silenced_ms > 0, silenced_ms)
+
+
+def test_an_unheard_controller_s_alarm_is_unknown_and_not_none() -> None:
+    state = machine_state(ORIGIN, None, "ok")
+
+    assert (state.alarm_priority, state.alarm_priority_code, state.alarm_silenced) == ("unknown", -1, False)
+    assert set(ALARM_CODES) == set(get_args(AlarmPriority))
 
 
 def test_live_values_are_told_as_they_are() -> None:
