@@ -1,3 +1,3 @@
 # The signature of formulary.toml, byte for byte.
 key = "demo"
-signature = "UEc1LvWnMowxlZPfOBluazyltIsTsbl3tWmbZREOfC8D/UQIQK8CgpCsdA9zCr+QrM54qBWh1GVA2epvUfzLCQ=="
+signature = "Kpm0c73tRrnxbhecKyNDzqU/G1sHqn8+d4ytL/fglsbnXAgKYJ5AgLbbZ5Unnr+8A5XeyzY3IeGvAzQd1aGlCw=="

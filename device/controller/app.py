@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import pwd
 import signal
 import time
 import uuid
@@ -25,6 +26,7 @@ from device.controller.control_socket import (
     CommandRefused,
     ControlSocket,
     HomeArguments,
+    OverrideArguments,
     PrimeArguments,
     RollBackArguments,
     SessionStartArguments,
@@ -46,6 +48,7 @@ from device.core.events import (
     DisarmRequested,
     FaultClearRequested,
     HomeRequested,
+    OverrideRequested,
     PrimeRequested,
     Request,
     RollBackRequested,
@@ -167,7 +170,7 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         formulary=_formulary(options),
         session=restored_session(ledger, configuration),
     )
-    controller = Controller(options, boot_id=boot_id, console=console)
+    controller = Controller(options, boot_id=boot_id, console=console, overriders=_overriders(options))
     child = RealtimeChild(
         spawn=partial(
             ChildProcess.start,
@@ -189,6 +192,7 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         indicators=indicators,
         answered=controller.answered,
         changed=controller.changed,
+        wall_clock_ms=wall_clock_ms,
     )
     control = ControlSocket(options.socket, controller.take)
     try:
@@ -216,6 +220,20 @@ def _formulary(options: RunOptions) -> Formulary:
     if found.problem:
         log.error("nothing will be released: %s", found.problem)
     return found
+
+
+def _overriders(options: RunOptions) -> frozenset[int]:
+    """Return the numbers of the accounts whose word goes beyond soft limits. Raises StartRefused for an unknown one."""
+    found = {os.getuid()} if options.simulation is not None else set[int]()
+    for name in options.configuration.override_users:
+        try:
+            found.add(pwd.getpwnam(name).pw_uid)
+        except KeyError as error:
+            raise StartRefused(
+                f"access.override_users: found {name!r}, which is no account of this machine; add it (adduser) or "
+                "leave it out"
+            ) from error
+    return frozenset(found)
 
 
 def _open_line(options: RunOptions) -> SerialLine:
@@ -268,10 +286,11 @@ class Controller:
     loop: ControllerLoop
     child: RealtimeChild
 
-    def __init__(self, options: RunOptions, *, boot_id: str, console: Console) -> None:
+    def __init__(self, options: RunOptions, *, boot_id: str, console: Console, overriders: frozenset[int]) -> None:
         self._options = options
         self._boot_id = boot_id
         self._requests = 0
+        self._overriders = overriders
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._console = console
         self._live = LiveFile(options.socket.parent / "live.json", current=lambda: self._console, stamp=self._stamp)
@@ -335,7 +354,14 @@ class Controller:
             return self._status()
         self._requests += 1
         at_ms = wall_clock_ms()
-        request = Request(number=self._requests, uid=uid, pid=pid, at_ms=at_ms, utc_offset_s=utc_offset_s(at_ms))
+        request = Request(
+            number=self._requests,
+            uid=uid,
+            pid=pid,
+            at_ms=at_ms,
+            utc_offset_s=utc_offset_s(at_ms),
+            may_override=uid in self._overriders,
+        )
         event = self._event(command, arguments, request)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[request.number] = future
@@ -369,6 +395,8 @@ class Controller:
                 return PrimeRequested(request, Nanolitres(arguments.volume_nl))
             case "session_start", SessionStartArguments():
                 return self._session_start(arguments, request)
+            case "override", OverrideArguments():
+                return OverrideRequested(request, arguments.limit, arguments.reason, arguments.by)
             case "session_stop", _:
                 return SessionStopRequested(request)
             case "arm", _:

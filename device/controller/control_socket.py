@@ -66,6 +66,14 @@ class CalibrateArguments(Arguments):
     valid_days: int = Field(default=180, ge=1, le=366)
 
 
+class OverrideArguments(Arguments):
+    """`override`: which soft limit gives way, why, and whose word that is."""
+
+    limit: str = Field(min_length=1, max_length=40, pattern=LINE)
+    reason: str = Field(min_length=1, max_length=200, pattern=LINE)
+    by: str = Field(min_length=1, max_length=80, pattern=LINE)
+
+
 class RollBackArguments(Arguments):
     """`formulary_roll_back`: why an older formulary is taken, and whose word that is."""
 
@@ -102,6 +110,7 @@ COMMANDS: Final[dict[str, type[Arguments]]] = {
     "formulary_roll_back": RollBackArguments,
     "prime": PrimeArguments,
     "session_start": SessionStartArguments,
+    "override": OverrideArguments,
     "session_stop": Arguments,
     "arm": Arguments,
     "disarm": Arguments,

@@ -91,6 +91,7 @@ class ControllerLoop:
     """Runs the machine. `answered` gets every Reply; `changed` is called with the console after every event.
 
     `alarm` signals what is latched; when time alone changed that, `changed` is called as well.
+    `wall_clock_ms` dates what was given, and serves nothing else.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class ControllerLoop:
         indicators: IndicatorsPort,
         answered: Callable[[Request, bool, tuple[str, ...]], None],
         changed: Callable[[Console], None],
+        wall_clock_ms: Callable[[], int],
     ) -> None:
         self.console = console
         self._pump = pump
@@ -112,6 +114,7 @@ class ControllerLoop:
         self.alarm = AlarmSignal(indicators, changed=lambda: changed(self.console))
         self._answered = answered
         self._changed = changed
+        self._wall_clock_ms = wall_clock_ms
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
         self._background: asyncio.Task[None] | None = None
@@ -243,9 +246,9 @@ class ControllerLoop:
             if complete:
                 raise
             log.error("the plunger's position cannot be read: %s", error)  # noqa: TRY400 - one line
-            self.post(PositionRead(None))
+            self.post(PositionRead(None, self._wall_clock_ms()))
         else:
-            self.post(PositionRead(position))
+            self.post(PositionRead(position, self._wall_clock_ms()))
 
     async def _until_ready(self) -> None:
         loop = asyncio.get_running_loop()

@@ -89,12 +89,25 @@ class HardLimits:
     session_nl: Nanolitres
     patient_day_nl: Nanolitres
     session_shots: int
+    hour_shots: int
     least_interval_ns: Nanoseconds
     fastest_nl_s: NanolitresPerSecond
     depth_um: Micrometres
     magazine_shots: int
     prime_nl: Nanolitres
     prime_ns: Nanoseconds
+
+
+@dataclass(frozen=True, slots=True)
+class SoftLimits:
+    """What may be exceeded by somebody's word, and by nobody's beyond `HardLimits`; None where there is none."""
+
+    shot_nl: Nanolitres | None = None
+    session_nl: Nanolitres | None = None
+    patient_day_nl: Nanolitres | None = None
+    session_shots: int | None = None
+    hour_shots: int | None = None
+    least_interval_ns: Nanoseconds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +141,7 @@ class DeviceSpec:
     pump: PumpSpec
     limits: HardLimits
     timing: Timing
+    soft: SoftLimits = SoftLimits()
 
     def __post_init__(self) -> None:
         """Check the rules between the parts; raises ValueError naming them."""

@@ -11,10 +11,13 @@ from device.core.course import remembered as course_remembered
 from device.core.formulary import TakenFormulary
 from device.core.magazine import Purpose
 from device.core.patient_day import PastSession, dated, ingredient_key, remembered
+from device.core.patient_hour import Run, with_shots
+from device.core.patient_hour import dated as runs_dated
 from device.core.records import (
     FaultRaised,
     FaultsCleared,
     FormularyTaken,
+    LimitOverridden,
     MagazineIntent,
     MagazineSettled,
     PlungerFound,
@@ -31,7 +34,8 @@ from device.core.units import Nanolitres
 
 @dataclass(frozen=True, slots=True)
 class SessionTotals:
-    """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial."""
+    """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial, `overridden` the
+    soft limits that hold no more."""
 
     started: SessionStarted
     shots: int = 0
@@ -39,6 +43,7 @@ class SessionTotals:
     volume_nl: int = 0
     drawn_nl: int = 0
     primed_nl: int = 0
+    overridden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Ledger:
     magazines: int = 0
     faults: tuple[int, ...] = ()
     past: tuple[PastSession, ...] = ()
+    runs: tuple[Run, ...] = ()
     calibrations: tuple[Calibration, ...] = ()
     formulary: TakenFormulary | None = None
     courses: tuple[CoursePast, ...] = ()
@@ -72,13 +78,35 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
     """Return the ledger after `record`."""
     match record:
         case SessionStarted():
-            return replace(ledger, session=SessionTotals(record), carry=0, past=dated(ledger.past, record.at_ms))
+            past, runs = dated(ledger.past, record.at_ms), runs_dated(ledger.runs, record.at_ms)
+            return replace(ledger, session=SessionTotals(record), carry=0, past=past, runs=runs)
         case SessionEnded():
             return _ended(ledger, record)
+        case LimitOverridden() if ledger.session is not None:
+            over = (*ledger.session.overridden, record.limit)
+            return replace(ledger, session=replace(ledger.session, overridden=over))
         case MagazineIntent():
             return replace(ledger, open_intent=record, magazines=max(ledger.magazines, record.magazine_id))
         case MagazineSettled():
             return _settled(ledger, record)
+        case Refilled() | PlungerHomed() | PlungerFound():
+            return _moved(ledger, record)
+        case SyringeCalibrated():
+            latest = Calibration(record.syringe_sha256, record.at_ms, record.expires_ms)
+            return replace(ledger, calibrations=kept(ledger.calibrations, latest))
+        case FormularyTaken():
+            return replace(ledger, formulary=TakenFormulary(record.version, record.sha256))
+        case FaultRaised() if record.latched:
+            return replace(ledger, faults=(*(code for code in ledger.faults if code != record.code), record.code))
+        case FaultsCleared():
+            return replace(ledger, faults=())
+        case _:
+            return ledger
+
+
+def _moved(ledger: Ledger, record: Refilled | PlungerHomed | PlungerFound) -> Ledger:
+    """Take where the plunger went without giving anything to the patient."""
+    match record:
         case Refilled():
             # What was sucked back into the needle is still missing there after a refill.
             owed = (ledger.position - ledger.low_water) if ledger.position is not None else 0
@@ -98,17 +126,6 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
                 return replace(ledger, position=record.position, low_water=min(ledger.low_water, record.position))
             owed = max(0, record.expected - ledger.low_water)
             return replace(ledger, position=record.position, low_water=record.position - owed, play_open=True)
-        case SyringeCalibrated():
-            latest = Calibration(record.syringe_sha256, record.at_ms, record.expires_ms)
-            return replace(ledger, calibrations=kept(ledger.calibrations, latest))
-        case FormularyTaken():
-            return replace(ledger, formulary=TakenFormulary(record.version, record.sha256))
-        case FaultRaised() if record.latched:
-            return replace(ledger, faults=(*(code for code in ledger.faults if code != record.code), record.code))
-        case FaultsCleared():
-            return replace(ledger, faults=())
-        case _:
-            return ledger
 
 
 def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
@@ -145,6 +162,8 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
             increments=session.increments + record.given,
             volume_nl=session.volume_nl + record.given_nl,
         )
+        patient, at_ms = session.started.patient, record.at_ms
+        ledger = replace(ledger, runs=with_shots(ledger.runs, patient=patient, at_ms=at_ms, shots=record.shots))
     return replace(
         ledger,
         session=session,

@@ -151,7 +151,7 @@ class MagazineSettled:
     """Closes an intent: where the plunger stands, how far the session is booked, what remainder is carried.
 
     `given` is in increments for this magazine; `certain` is False when the most was booked for want of a position
-    (`position` is then the last intent's worst case).
+    (`position` is then the last intent's worst case). `at_ms` is the wall clock, 0 unknown.
     """
 
     KIND: ClassVar[str] = "magazine_settled"
@@ -166,6 +166,7 @@ class MagazineSettled:
     shots: int
     carry: int
     certain: bool
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

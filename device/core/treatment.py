@@ -20,6 +20,7 @@ from device.core.effects import (
 )
 from device.core.limits import Refusal, shot_refusals
 from device.core.magazine import Magazine, PlannedShot, Purpose
+from device.core.patient_hour import shots_within_hour
 from device.core.profile import Mode
 from device.core.realtime_messages import (
     EndReason,
@@ -28,6 +29,7 @@ from device.core.records import MagazineIntent, Record
 from device.core.session import Session
 from device.core.settlement import Seen
 from device.core.shot_plan import Plunger, plan_shots, shot_increments
+from device.core.soft_limits import soft_refusals
 from device.core.steps import Step, back, book, commit, prepend, turned_down
 from device.core.units import Increments, Nanolitres, Nanoseconds
 
@@ -49,16 +51,28 @@ def next_shot_refusals(console: Console, session: Session, after: int = 0) -> tu
         shot_increments(Nanolitres(count * profile.dose_nl), console.ledger.carry, syringe)[0]
         for count in (after, after + 1)
     )
-    return shot_refusals(
+    total_nl = syringe.volume_of(Increments(increments + more))
+    hour_shots = shots_within_hour(console.ledger.runs, patient=session.patient, now_ms=console.now_ms) + after
+    hard = shot_refusals(
         profile=profile,
         limits=console.spec.limits,
         serum=session.serum,
         weight_g=session.weight_g,
         booked_nl=syringe.volume_of(Increments(increments + given)),
         booked_shots=shots + after,
-        total_nl=syringe.volume_of(Increments(increments + more)),
+        total_nl=total_nl,
         planned_shots=session.planned_shots,
         before=session.before,
+        hour_shots=hour_shots,
+    )
+    return hard + soft_refusals(
+        console.spec.soft,
+        overridden=totals.overridden if totals is not None else (),
+        profile=profile,
+        booked_shots=shots + after,
+        total_nl=total_nl,
+        before=session.before,
+        hour_shots=hour_shots,
     )
 
 

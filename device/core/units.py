@@ -22,6 +22,7 @@ HalfIncrementsPerSecond = NewType("HalfIncrementsPerSecond", int)
 Micrograms = NewType("Micrograms", int)
 
 NS_PER_S: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
 
 
 def increments_within(volume_nl: Nanolitres, *, stroke_nl: Nanolitres, stroke_increments: Increments) -> Increments:

@@ -170,6 +170,7 @@ class MagazineSettledEvent(Message):
     shots: int
     carry: int
     certain: bool
+    at_ms: int = 0
 
 
 class RefilledEvent(Message):

@@ -172,6 +172,18 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         _client_options(simple)
         simple.set_defaults(call=f"device.service.treatment_commands:{name}")
 
+    override = commands.add_parser(
+        "override",
+        help="go beyond a soft limit for the rest of the session",
+        epilog='example:\n  mesogun override soft.session_ml --reason "both temples as agreed" --by "A. Physician"',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    override.add_argument("limit", metavar="LIMIT", help="as the refusal names it, such as soft.session_ml")
+    override.add_argument("--reason", required=True, metavar="TEXT", help="why; stands in the journal and is published")
+    override.add_argument("--by", required=True, metavar="NAME", help="whose word it is; stands in the journal")
+    _client_options(override)
+    override.set_defaults(call="device.service.treatment_commands:override")
+
     home = commands.add_parser("home", help="home the needle, and with --plunger the pump's plunger")
     home.add_argument("--plunger", action="store_true", help="home the plunger too: empties the syringe")
     home.add_argument("--patient-detached", action="store_true", help="confirm that no patient is attached")

@@ -132,6 +132,13 @@ def session_start(options: argparse.Namespace) -> int:
     return show(options, result, text)
 
 
+def override(options: argparse.Namespace) -> int:
+    """`mesogun override`."""
+    arguments = {"limit": options.limit, "reason": options.reason, "by": options.by}
+    result = asked(options, "override", arguments)
+    return show(options, result, f"{options.limit} holds no more in this session; next: mesogun arm")
+
+
 def session_stop(options: argparse.Namespace) -> int:
     """`mesogun session stop`."""
     return show(options, asked(options, "session_stop"), "session stopped")

@@ -24,6 +24,10 @@ from device.settings.problems import shown
 _EXACT: Final = Context(prec=40, traps=[Inexact, InvalidOperation, Overflow])
 """Every value in range times its unit's factor needs fewer than 20 digits; what needs more than 40 is not exact."""
 
+ACCOUNTS_MOST: Final = 32
+ACCOUNT_PATTERN: Final = r"[a-z_][a-z0-9_-]{0,31}"
+"""As Debian's adduser takes them."""
+
 WRONG_VALUE: Final = "wrong_value"
 """The error type under which `refused` travels through pydantic; its context holds found, allowed and action."""
 
@@ -233,6 +237,32 @@ class Day(Value):
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema: editors see a TOML date as such a text."""
         return {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
+
+
+@dataclass(frozen=True, slots=True)
+class AccountNames(Value):
+    """Names of this machine's accounts, each once."""
+
+    @property
+    def wanted(self) -> str:
+        """What is allowed, in words."""
+        return f"a list of at most {ACCOUNTS_MOST} different accounts"
+
+    def check(self, value: object) -> list[str]:
+        """Return the value."""
+        if not isinstance(value, list) or len(value) > ACCOUNTS_MOST:
+            raise self._refused(value, 'write such a list, as in ["root"]')
+        for name in value:
+            if not isinstance(name, str) or re.fullmatch(ACCOUNT_PATTERN, name) is None:
+                raise self._refused(name, "write an account's name in quotation marks")
+        if len(set(value)) < len(value):
+            raise refused("an account twice", f"allowed is {self.wanted}", "write each account once")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema."""
+        name = {"type": "string", "pattern": f"^{ACCOUNT_PATTERN}$"}
+        return {"type": "array", "items": name, "minItems": 0, "maxItems": ACCOUNTS_MOST, "uniqueItems": True}
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Machines:
             indicators=self._disk,  # type: ignore[arg-type]  # nor of the lights
             answered=self._disk.ignored,
             changed=self._disk.ignored,
+            wall_clock_ms=lambda: 0,
         )
 
     def step(self, console: int, event: int) -> Stepped:

@@ -338,7 +338,7 @@ MACHINE_BUGS: Final = (
     PlantedBug(
         name="unreadable-position-taken-for-nothing",
         file=_LOOP,
-        changes=(("            self.post(PositionRead(None))\n", "            pass\n"),),
+        changes=(("            self.post(PositionRead(None, self._wall_clock_ms()))\n", "            pass\n"),),
         mistake="in a fault whose position cannot be read the intent is never settled",
         breaks="I2",
         caught_by=(

@@ -65,6 +65,7 @@ LIMITS = HardLimits(
     session_nl=Nanolitres(6_000_000),
     patient_day_nl=Nanolitres(12_000_000),
     session_shots=300,
+    hour_shots=400,
     least_interval_ns=Nanoseconds(100 * MS),
     fastest_nl_s=NanolitresPerSecond(400_000),
     depth_um=Micrometres(13_000),

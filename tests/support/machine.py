@@ -23,6 +23,7 @@ from device.core.events import (
     FaultClearRequested,
     FaultOccurred,
     HomeRequested,
+    OverrideRequested,
     PlungerAtTop,
     PositionRead,
     PrimeRequested,
@@ -56,7 +57,7 @@ from device.core.session import Region
 from device.core.units import Increments, Nanolitres
 from tests.support.core import FORMULARY, SPEC, SYRINGE, make_profile, make_serum
 
-REQUEST = Request(number=1, uid=1000, pid=77)
+REQUEST = Request(number=1, uid=1000, pid=77, may_override=True)
 FILLED = Increments(23_978)
 PROFILE = make_profile(require_contact=False)
 
@@ -142,6 +143,7 @@ TYPICAL: dict[type[Event], Event] = {
     RollBackRequested: RollBackRequested(REQUEST, reason="the new one is wrong", by="a physician"),
     PrimeRequested: PRIME,
     SessionStartRequested: START_SESSION,
+    OverrideRequested: OverrideRequested(REQUEST, "soft.session_ml", reason="as agreed", by="a physician"),
     SessionStopRequested: SessionStopRequested(REQUEST),
     ArmRequested: ARM,
     DisarmRequested: DISARM,

@@ -43,6 +43,7 @@ def shot_codes(
     planned_shots: int = 0,
     dose_nl: int = 20_000,
     before: Before = NOTHING_BEFORE,
+    hour_shots: int = 0,
 ) -> list[str]:
     refusals = shot_refusals(
         profile=profile,
@@ -54,6 +55,7 @@ def shot_codes(
         total_nl=Nanolitres(booked_nl + dose_nl),
         planned_shots=planned_shots,
         before=before,
+        hour_shots=hour_shots,
     )
     return [reason.code for reason in refusals]
 
@@ -190,6 +192,11 @@ def test_a_day_may_reach_its_volume_and_not_pass_it(before_nl: int, codes: list[
     assert shot_codes(before=Before(Nanolitres(before_nl), ())) == codes
 
 
+@pytest.mark.parametrize(("hour_shots", "codes"), [(399, []), (400, ["hour_shots"])])
+def test_an_hour_may_reach_its_shots_and_not_pass_them(hour_shots: int, codes: list[str]) -> None:
+    assert shot_codes(hour_shots=hour_shots) == codes
+
+
 def test_what_was_given_before_is_told_only_where_there_was_something() -> None:
     (reason,) = shot_refusals(
         profile=PROFILE,
@@ -201,6 +208,7 @@ def test_what_was_given_before_is_told_only_where_there_was_something() -> None:
         total_nl=Nanolitres(20_000),
         planned_shots=0,
         before=NOTHING_BEFORE,
+        hour_shots=0,
     )
     assert reason.message == "lidocaine would reach 0.2 mg of at most 0.1 mg"
 
@@ -232,6 +240,7 @@ def test_each_refusal_of_a_shot_names_what_was_given_and_the_bound() -> None:
         total_nl=Nanolitres(3_010_500),
         planned_shots=100,
         before=Before(Nanolitres(4_000_000), (("lidocaine", Micrograms(12_500)),)),
+        hour_shots=400,
     )
     assert [reason.message for reason in reasons] == [
         "2990.5 uL given, the next shot would reach 3010.5 uL: limits.session_ml is 2000 uL",
@@ -240,6 +249,7 @@ def test_each_refusal_of_a_shot_names_what_was_given_and_the_bound() -> None:
         "limits.patient_day_ml is 6000 uL",
         "100 shots given: limits.session_shots is 90",
         "100 shots given: session_shots is 100",
+        "400 shots given to this patient within an hour: limits.hour_shots is 400",
         "all 100 planned points are treated: stop the session",
         "lidocaine would reach 42.605 mg of at most 25.5 mg, 12.5 mg of it in 24 hours before this session",
     ]
