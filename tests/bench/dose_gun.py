@@ -49,7 +49,7 @@ class Case:
     fastest_nl_s: int | None = None
 
     def configuration(self, shipped: Configuration) -> Configuration:
-        """Return the shipped configuration as this case has it; a session may take all that the console allows to anybody's word."""
+        """Return the shipped configuration as this case has it; a session may take all that the hard limits allow."""
         profile, syringe = shipped.profiles[self.profile], shipped.syringes[self.syringe]
         limits, pump = shipped.device.limits, shipped.device.pump
         changed_profile = replace(
