@@ -56,6 +56,8 @@ class SessionPlan:
     physics: bool = False
     """The tube gives way, the drive has play, the needle resists; otherwise the fluid follows the plunger at once."""
     presses_most: int = 0
+    sessions: int = 1
+    """One after the other, of the same patient."""
 
     def __str__(self) -> str:
         """Return it in one line."""
@@ -175,6 +177,12 @@ class _Run:
             if self._refused(armed.reasons):
                 break
         result.duration_ms = (gun.time.now_ns - began_ns) // 1_000_000
+        for number in range(1, plan.sessions):
+            if gun.state is State.SESSION:
+                gun.ask(SessionStopRequested)
+            if start_session(gun, plan.treatment, session_id=f"s-{number + 1:04}").accepted:
+                treat(gun, presses_most=presses, move_ms=plan.move_ms)
+                self._made_fit()
         if gun.state is State.SESSION:
             gun.ask(SessionStopRequested)
         self._judge_delivery()
