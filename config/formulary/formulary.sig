@@ -1,3 +1,3 @@
 # The signature of formulary.toml, byte for byte.
 key = "demo"
-signature = "UEc1LvWnMowxlZPfOBluazyltIsTsbl3tWmbZREOfC8D/UQIQK8CgpCsdA9zCr+QrM54qBWh1GVA2epvUfzLCQ=="
+signature = "F+q8zHXpvVhDMGNqiZ8JpFlwYaT/wIxHcRgFwMZMB2rt2T+zzeQMsZRMlvSJR3xBkw1oJfWSYq9Fl6z6XscQDw=="

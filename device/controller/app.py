@@ -25,6 +25,7 @@ from device.controller.control_socket import (
     CommandRefused,
     ControlSocket,
     HomeArguments,
+    PointSkipArguments,
     PrimeArguments,
     RollBackArguments,
     SessionStartArguments,
@@ -32,7 +33,7 @@ from device.controller.control_socket import (
 )
 from device.controller.journal import Journal
 from device.controller.journal_writer import JournalWriter
-from device.controller.live import LiveFile, fault_list, refusals, snapshot, step_lateness
+from device.controller.live import LiveFile, fault_list, refusals, region_list, snapshot, step_lateness
 from device.controller.loop import ControllerLoop
 from device.controller.realtime_child import RealtimeChild
 from device.controller.recovery import OtherKindError, fold_journal, restored_session
@@ -46,6 +47,9 @@ from device.core.events import (
     DisarmRequested,
     FaultClearRequested,
     HomeRequested,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
     PrimeRequested,
     Request,
     RollBackRequested,
@@ -58,7 +62,6 @@ from device.core.formulary import Formulary
 from device.core.patient_day import DAY_MS
 from device.core.records import Booted
 from device.core.scan_state import scan_spec
-from device.core.session import Region
 from device.core.units import NS_PER_S, Nanolitres
 from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.link import Configure
@@ -351,6 +354,7 @@ class Controller:
             **self._stamp(),
             **snapshot(self._console),
             "fault_list": fault_list(self._console),
+            "regions": region_list(self._console),
             "refusals": refusals(self._console, wall_clock_ms()),
             "steps_per_s_kept": self.child.steps_kept,
             "steps_per_s_asked": NS_PER_S // self._console.spec.axis.shortest_step_ns,
@@ -377,6 +381,12 @@ class Controller:
                 return DisarmRequested(request)
             case "alarm_silence", _:
                 return AlarmSilenceRequested(request)
+            case "point_skip", PointSkipArguments():
+                return PointSkipRequested(request, arguments.count)
+            case "point_repeat", _:
+                return PointRepeatRequested(request)
+            case "point_undo", _:
+                return PointUndoRequested(request)
             case _:
                 return FaultClearRequested(request)
 
@@ -408,7 +418,7 @@ class Controller:
             syringe_sha256=syringe.sha256,
             patient=arguments.patient,
             weight_g=arguments.weight_g,
-            regions=tuple(Region(region.name, region.points) for region in arguments.regions),
+            regions=tuple(region.to_region() for region in arguments.regions),
             course=course.value if course is not None else None,
             course_sha256=course.sha256 if course is not None else "",
             anew=arguments.anew,

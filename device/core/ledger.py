@@ -9,7 +9,7 @@ from device.core.calibration import Calibration, kept
 from device.core.course import CoursePast, day_of
 from device.core.course import remembered as course_remembered
 from device.core.formulary import TakenFormulary
-from device.core.magazine import Purpose
+from device.core.magazine import Outcome, Purpose
 from device.core.patient_day import PastSession, dated, ingredient_key, remembered
 from device.core.records import (
     FaultRaised,
@@ -17,21 +17,28 @@ from device.core.records import (
     FormularyTaken,
     MagazineIntent,
     MagazineSettled,
+    MarkWord,
     PlungerFound,
     PlungerHomed,
+    PointMarked,
     Record,
     Refilled,
     SessionEnded,
     SessionStarted,
+    ShotGiven,
     SyringeCalibrated,
 )
+from device.core.region_plan import NO_PLAN, Progress
 from device.core.serum import mass_in
 from device.core.units import Nanolitres
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTotals:
-    """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial."""
+    """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial.
+
+    `progress` is how far the planned points are, `region_nl` what is booked in each region, in the plan's order.
+    """
 
     started: SessionStarted
     shots: int = 0
@@ -39,6 +46,8 @@ class SessionTotals:
     volume_nl: int = 0
     drawn_nl: int = 0
     primed_nl: int = 0
+    progress: Progress = NO_PLAN
+    region_nl: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +81,15 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
     """Return the ledger after `record`."""
     match record:
         case SessionStarted():
-            return replace(ledger, session=SessionTotals(record), carry=0, past=dated(ledger.past, record.at_ms))
+            return replace(ledger, session=_opened(record), carry=0, past=dated(ledger.past, record.at_ms))
         case SessionEnded():
             return _ended(ledger, record)
         case MagazineIntent():
             return replace(ledger, open_intent=record, magazines=max(ledger.magazines, record.magazine_id))
         case MagazineSettled():
             return _settled(ledger, record)
+        case ShotGiven() | PointMarked():
+            return _marked(ledger, record)
         case Refilled():
             # What was sucked back into the needle is still missing there after a refill.
             owed = (ledger.position - ledger.low_water) if ledger.position is not None else 0
@@ -93,11 +104,7 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
         case PlungerHomed():
             return replace(ledger, content=None, position=record.position, low_water=record.position, play_open=False)
         case PlungerFound():
-            if record.position < record.expected:
-                # It moved toward the needle: that repaid of a suck-back what it went.
-                return replace(ledger, position=record.position, low_water=min(ledger.low_water, record.position))
-            owed = max(0, record.expected - ledger.low_water)
-            return replace(ledger, position=record.position, low_water=record.position - owed, play_open=True)
+            return _found(ledger, record)
         case SyringeCalibrated():
             latest = Calibration(record.syringe_sha256, record.at_ms, record.expires_ms)
             return replace(ledger, calibrations=kept(ledger.calibrations, latest))
@@ -109,6 +116,36 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
             return replace(ledger, faults=())
         case _:
             return ledger
+
+
+def _opened(record: SessionStarted) -> SessionTotals:
+    # A negative number of points is no plan that this software writes.
+    points = tuple(max(0, points) for points in record.region_points)
+    return SessionTotals(record, progress=Progress(points), region_nl=(0,) * len(record.regions))
+
+
+def _marked(ledger: Ledger, record: ShotGiven | PointMarked) -> Ledger:
+    """Say what became of the plan's points: a shot counts for the next one, or an operator marks some."""
+    if ledger.session is None:
+        return ledger
+    progress = ledger.session.progress
+    if isinstance(record, ShotGiven):
+        progress = progress.shot(whole=record.outcome == Outcome.DELIVERED.value)
+    elif record.mark == MarkWord.SKIPPED:
+        progress = progress.skipped(record.points)
+    elif record.mark == MarkWord.REPEAT:
+        progress = progress.repeated()
+    else:
+        progress = progress.undone()
+    return replace(ledger, session=replace(ledger.session, progress=progress))
+
+
+def _found(ledger: Ledger, record: PlungerFound) -> Ledger:
+    if record.position < record.expected:
+        # It moved toward the needle: that repaid of a suck-back what it went.
+        return replace(ledger, position=record.position, low_water=min(ledger.low_water, record.position))
+    owed = max(0, record.expected - ledger.low_water)
+    return replace(ledger, position=record.position, low_water=record.position - owed, play_open=True)
 
 
 def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
@@ -144,6 +181,7 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
             shots=session.shots + record.shots,
             increments=session.increments + record.given,
             volume_nl=session.volume_nl + record.given_nl,
+            region_nl=_region_nl(session, ledger.open_intent, record.given_nl),
         )
     return replace(
         ledger,
@@ -153,4 +191,13 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
         low_water=record.low_water,
         carry=record.carry,
         play_open=False,
+    )
+
+
+def _region_nl(session: SessionTotals, intent: MagazineIntent | None, given_nl: int) -> tuple[int, ...]:
+    """Book a magazine's volume in its region: every magazine ends with its region."""
+    region = intent.region if intent is not None else ""
+    return tuple(
+        booked_nl + (given_nl if name == region else 0)
+        for name, booked_nl in zip(session.started.regions, session.region_nl, strict=True)
     )

@@ -23,6 +23,9 @@ from device.core.events import (
     Happening,
     HomeRequested,
     PlungerAtTop,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
     PositionRead,
     PrimeRequested,
     PumpLoaded,
@@ -60,6 +63,7 @@ from device.core.operations import (
     test_probed,
     test_ready,
 )
+from device.core.points import point_repeat, point_skip, point_undo
 from device.core.presses import press_ignored, with_untold
 from device.core.realtime_messages import (
     Faulted,
@@ -149,6 +153,9 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.SESSION, PrimeRequested): _on(prime, State.PRIMING, State.REFILLING, State.SESSION),
     (State.SESSION, SessionStopRequested): _on(session_stop, State.DISARMED),
     (State.SESSION, ArmRequested): _on(arm, *_LOADED),
+    (State.SESSION, PointSkipRequested): _on(point_skip, State.SESSION),
+    (State.SESSION, PointRepeatRequested): _on(point_repeat, State.SESSION),
+    (State.SESSION, PointUndoRequested): _on(point_undo, State.SESSION),
     (State.REFILLING, RefillDone): _on(refill_done, State.PRIMING, *_LOADED),
     (State.PRIMING, PumpLoaded): _on(pump_loaded, State.PRIMING),
     (State.PRIMING, Loaded): _on(unchanged, State.PRIMING),

@@ -17,6 +17,9 @@ from device.core.events import (
     DisarmRequested,
     FaultClearRequested,
     HomeRequested,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
     PrimeRequested,
     RollBackRequested,
     SessionStartRequested,
@@ -42,6 +45,9 @@ COMMAND_NAMES: dict[type[Command], str] = {
     DisarmRequested: "disarm",
     FaultClearRequested: "fault clear",
     AlarmSilenceRequested: "alarm silence",
+    PointSkipRequested: "point skip",
+    PointRepeatRequested: "point repeat",
+    PointUndoRequested: "point undo",
 }
 
 
