@@ -165,6 +165,19 @@ def shots_given_to(console: Console, shots: int) -> Console:
     return loaded(console) if console.state is State.LOADING else console
 
 
+def test_the_magazine_of_a_repeat_does_not_run_on_behind_it() -> None:
+    console = treated(1)
+    assert console.session is not None
+    continuous = replace(console.session, profile=replace(console.session.profile, mode=Mode.CONTINUOUS))
+    console = replace(console, session=replace(continuous, plan=replace(continuous.plan, most_shots=8)))
+    sizes = []
+    for each in (console, after(console, REPEAT)):
+        magazine = after(each, ARM).magazine
+        assert magazine is not None
+        sizes.append((magazine.region, len(magazine.shots)))
+    assert sizes == [("crown", 2), ("crown", 1)]
+
+
 def test_a_repeat_within_a_region_wants_a_fresh_press_before_and_behind_it() -> None:
     console = armed(after(treated(1), REPEAT))
     assert console.magazine is not None
