@@ -361,6 +361,7 @@ class _Fold:
                     f"{volumes.primed_nl} nl and {volumes.drawn_nl} nl"
                 )
             found += self._travel_problems(totals)
+            found += self._region_problems(totals)
         if self.ended is not None:
             entry, ended = self.ended
             if (ended.shots, ended.volume_nl) != mine:
@@ -369,6 +370,15 @@ class _Fold:
                     f"records {_sum(*mine)}"
                 )
         return found
+
+    def _region_problems(self, totals: SessionTotals) -> list[str]:
+        """Hold each planned region's volume in the ledger, which the limit by area reads, against its shots."""
+        by_shots = {row.region: row.booked_nl for row in self.regions()}
+        return [
+            f"the ledger has {booked_nl} nl in region {region}, the shots' records {by_shots[region]} nl"
+            for region, booked_nl in zip(totals.started.regions, totals.region_nl, strict=True)
+            if booked_nl != by_shots[region]
+        ]
 
     def _travel_problems(self, totals: SessionTotals) -> list[str]:
         """Hold the volume against the plunger's travel, where one syringe served the whole session."""
