@@ -1,3 +1,3 @@
 # The signature of formulary.toml, byte for byte.
 key = "demo"
-signature = "Kpm0c73tRrnxbhecKyNDzqU/G1sHqn8+d4ytL/fglsbnXAgKYJ5AgLbbZ5Unnr+8A5XeyzY3IeGvAzQd1aGlCw=="
+signature = "A6jt7cVP5CNsPNXY/cuVCQ5m38Pe4yAvIGJy+0Cz+cnyXB/2syXIRj6VvauHI7bORjkn/6cH6Q0ipR9ymL9dAg=="

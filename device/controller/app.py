@@ -27,6 +27,7 @@ from device.controller.control_socket import (
     ControlSocket,
     HomeArguments,
     OverrideArguments,
+    PointSkipArguments,
     PrimeArguments,
     RollBackArguments,
     SessionStartArguments,
@@ -34,7 +35,7 @@ from device.controller.control_socket import (
 )
 from device.controller.journal import Journal
 from device.controller.journal_writer import JournalWriter
-from device.controller.live import LiveFile, fault_list, refusals, snapshot, step_lateness
+from device.controller.live import LiveFile, fault_list, refusals, region_list, snapshot, step_lateness
 from device.controller.loop import ControllerLoop
 from device.controller.realtime_child import RealtimeChild
 from device.controller.recovery import OtherKindError, fold_journal, restored_session
@@ -49,6 +50,9 @@ from device.core.events import (
     FaultClearRequested,
     HomeRequested,
     OverrideRequested,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
     PrimeRequested,
     Request,
     RollBackRequested,
@@ -61,7 +65,6 @@ from device.core.formulary import Formulary
 from device.core.patient_day import DAY_MS
 from device.core.records import Booted
 from device.core.scan_state import scan_spec
-from device.core.session import Region
 from device.core.units import NS_PER_S, Nanolitres
 from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.link import Configure
@@ -377,6 +380,7 @@ class Controller:
             **self._stamp(),
             **snapshot(self._console),
             "fault_list": fault_list(self._console),
+            "regions": region_list(self._console),
             "refusals": refusals(self._console, wall_clock_ms()),
             "steps_per_s_kept": self.child.steps_kept,
             "steps_per_s_asked": NS_PER_S // self._console.spec.axis.shortest_step_ns,
@@ -405,6 +409,12 @@ class Controller:
                 return DisarmRequested(request)
             case "alarm_silence", _:
                 return AlarmSilenceRequested(request)
+            case "point_skip", PointSkipArguments():
+                return PointSkipRequested(request, arguments.count)
+            case "point_repeat", _:
+                return PointRepeatRequested(request)
+            case "point_undo", _:
+                return PointUndoRequested(request)
             case _:
                 return FaultClearRequested(request)
 
@@ -436,7 +446,7 @@ class Controller:
             syringe_sha256=syringe.sha256,
             patient=arguments.patient,
             weight_g=arguments.weight_g,
-            regions=tuple(Region(region.name, region.points) for region in arguments.regions),
+            regions=tuple(region.to_region() for region in arguments.regions),
             course=course.value if course is not None else None,
             course_sha256=course.sha256 if course is not None else "",
             anew=arguments.anew,

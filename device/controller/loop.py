@@ -28,6 +28,7 @@ from device.core.effects import (
     SoundAlarm,
     SoundDone,
     SoundRefusal,
+    SoundRegion,
     TerminatePump,
 )
 from device.core.events import (
@@ -70,6 +71,13 @@ LIGHTS: Final[dict[State, Light]] = {
     State.FIRING: Light.ON,
     State.SETTLING: Light.OFF,
     State.FAULT: Light.ALARM_HIGH,
+}
+
+
+SOUNDS: Final[dict[type[Effect], Sound]] = {
+    SoundRefusal: Sound.REFUSED,
+    SoundDone: Sound.DONE,
+    SoundRegion: Sound.REGION,
 }
 
 
@@ -201,10 +209,8 @@ class ControllerLoop:
                 self.alarm.once(priority)
             case SilenceAlarm():
                 self.alarm.silence()
-            case SoundRefusal():
-                self._indicators.sound(Sound.REFUSED)
-            case SoundDone():
-                self._indicators.sound(Sound.DONE)
+            case SoundRefusal() | SoundDone() | SoundRegion():
+                self._indicators.sound(SOUNDS[type(effect)])
             case Exit():
                 self._exit = True
 

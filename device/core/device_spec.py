@@ -13,6 +13,7 @@ from device.core.units import (
     MicrometresPerSecond,
     MicrometresPerSecond2,
     Nanolitres,
+    NanolitresPerCm2,
     NanolitresPerSecond,
     Nanoseconds,
     Steps,
@@ -96,6 +97,7 @@ class HardLimits:
     magazine_shots: int
     prime_nl: Nanolitres
     prime_ns: Nanoseconds
+    region_nl_per_cm2: NanolitresPerCm2
 
 
 @dataclass(frozen=True, slots=True)

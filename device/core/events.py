@@ -124,6 +124,28 @@ class DisarmRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class PointSkipRequested:
+    """Pass over the next `points` points of the region: they count as missed."""
+
+    request: Request
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointRepeatRequested:
+    """Let the next shot belong to the last one's point once more."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class PointUndoRequested:
+    """Take back the last mark: a skip, a repeat, or that the last shot counted for a point. Never a dose."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
 class FaultClearRequested:
     """Clear the latched faults and test everything again."""
 
@@ -149,6 +171,9 @@ Command: TypeAlias = (
     | DisarmRequested
     | FaultClearRequested
     | AlarmSilenceRequested
+    | PointSkipRequested
+    | PointRepeatRequested
+    | PointUndoRequested
 )
 
 

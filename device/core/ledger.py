@@ -9,7 +9,7 @@ from device.core.calibration import Calibration, kept
 from device.core.course import CoursePast, day_of
 from device.core.course import remembered as course_remembered
 from device.core.formulary import TakenFormulary
-from device.core.magazine import Purpose
+from device.core.magazine import Outcome, Purpose
 from device.core.patient_day import PastSession, dated, ingredient_key, remembered
 from device.core.patient_hour import Run, with_shots
 from device.core.patient_hour import dated as runs_dated
@@ -20,14 +20,18 @@ from device.core.records import (
     LimitOverridden,
     MagazineIntent,
     MagazineSettled,
+    MarkWord,
     PlungerFound,
     PlungerHomed,
+    PointMarked,
     Record,
     Refilled,
     SessionEnded,
     SessionStarted,
+    ShotGiven,
     SyringeCalibrated,
 )
+from device.core.region_plan import NO_PLAN, Progress
 from device.core.serum import mass_in
 from device.core.units import Nanolitres
 
@@ -35,7 +39,10 @@ from device.core.units import Nanolitres
 @dataclass(frozen=True, slots=True)
 class SessionTotals:
     """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial, `overridden` the
-    soft limits that hold no more."""
+    soft limits that hold no more.
+
+    `progress` is how far the planned points are, `region_nl` what is booked in each region, in the plan's order.
+    """
 
     started: SessionStarted
     shots: int = 0
@@ -44,6 +51,8 @@ class SessionTotals:
     drawn_nl: int = 0
     primed_nl: int = 0
     overridden: tuple[str, ...] = ()
+    progress: Progress = NO_PLAN
+    region_nl: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
     match record:
         case SessionStarted():
             past, runs = dated(ledger.past, record.at_ms), runs_dated(ledger.runs, record.at_ms)
-            return replace(ledger, session=SessionTotals(record), carry=0, past=past, runs=runs)
+            return replace(ledger, session=_opened(record), carry=0, past=past, runs=runs)
         case SessionEnded():
             return _ended(ledger, record)
         case LimitOverridden() if ledger.session is not None:
@@ -89,6 +98,8 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
             return replace(ledger, open_intent=record, magazines=max(ledger.magazines, record.magazine_id))
         case MagazineSettled():
             return _settled(ledger, record)
+        case ShotGiven() | PointMarked():
+            return _marked(ledger, record)
         case Refilled() | PlungerHomed() | PlungerFound():
             return _moved(ledger, record)
         case SyringeCalibrated():
@@ -128,6 +139,28 @@ def _moved(ledger: Ledger, record: Refilled | PlungerHomed | PlungerFound) -> Le
             return replace(ledger, position=record.position, low_water=record.position - owed, play_open=True)
 
 
+def _opened(record: SessionStarted) -> SessionTotals:
+    # A negative number of points is no plan that this software writes.
+    points = tuple(max(0, points) for points in record.region_points)
+    return SessionTotals(record, progress=Progress(points), region_nl=(0,) * len(record.regions))
+
+
+def _marked(ledger: Ledger, record: ShotGiven | PointMarked) -> Ledger:
+    """Say what became of the plan's points: a shot counts for the next one, or an operator marks some."""
+    if ledger.session is None:
+        return ledger
+    progress = ledger.session.progress
+    if isinstance(record, ShotGiven):
+        progress = progress.shot(whole=record.outcome == Outcome.DELIVERED.value)
+    elif record.mark == MarkWord.SKIPPED:
+        progress = progress.skipped(record.points)
+    elif record.mark == MarkWord.REPEAT:
+        progress = progress.repeated()
+    else:
+        progress = progress.undone()
+    return replace(ledger, session=replace(ledger.session, progress=progress))
+
+
 def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
     """Keep what the session gave, for the limits of its patient's next 24 hours and for their course."""
     if ledger.session is None:
@@ -161,6 +194,7 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
             shots=session.shots + record.shots,
             increments=session.increments + record.given,
             volume_nl=session.volume_nl + record.given_nl,
+            region_nl=_region_nl(session, ledger.open_intent, record.given_nl),
         )
         patient, at_ms = session.started.patient, record.at_ms
         ledger = replace(ledger, runs=with_shots(ledger.runs, patient=patient, at_ms=at_ms, shots=record.shots))
@@ -172,4 +206,13 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
         low_water=record.low_water,
         carry=record.carry,
         play_open=False,
+    )
+
+
+def _region_nl(session: SessionTotals, intent: MagazineIntent | None, given_nl: int) -> tuple[int, ...]:
+    """Book a magazine's volume in its region: every magazine ends with its region."""
+    region = intent.region if intent is not None else ""
+    return tuple(
+        booked_nl + (given_nl if name == region else 0)
+        for name, booked_nl in zip(session.started.regions, session.region_nl, strict=True)
     )

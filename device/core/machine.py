@@ -24,6 +24,9 @@ from device.core.events import (
     HomeRequested,
     OverrideRequested,
     PlungerAtTop,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
     PositionRead,
     PrimeRequested,
     PumpLoaded,
@@ -63,6 +66,7 @@ from device.core.operations import (
 )
 from device.core.overriding import override
 from device.core.patient_day import UNKNOWN_MS
+from device.core.points import point_repeat, point_skip, point_undo
 from device.core.presses import press_ignored, with_untold
 from device.core.realtime_messages import (
     Faulted,
@@ -163,6 +167,9 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.SESSION, OverrideRequested): _on(override, State.SESSION),
     (State.SESSION, SessionStopRequested): _on(session_stop, State.DISARMED),
     (State.SESSION, ArmRequested): _on(arm, *_LOADED),
+    (State.SESSION, PointSkipRequested): _on(point_skip, State.SESSION),
+    (State.SESSION, PointRepeatRequested): _on(point_repeat, State.SESSION),
+    (State.SESSION, PointUndoRequested): _on(point_undo, State.SESSION),
     (State.REFILLING, RefillDone): _on(refill_done, State.PRIMING, *_LOADED),
     (State.PRIMING, PumpLoaded): _on(pump_loaded, State.PRIMING),
     (State.PRIMING, Loaded): _on(unchanged, State.PRIMING),

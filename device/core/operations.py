@@ -267,6 +267,9 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         course_session=session.course_session,
         course_sessions=session.course_sessions,
         utc_offset_s=event.request.utc_offset_s,
+        region_area_mm2=[region.area_mm2 for region in event.regions],
+        region_spacing_um=[region.spacing_um for region in event.regions],
+        region_grid=[region.grid.value for region in event.regions],
     )
     if reasons:
         return refused(console, event, tuple(reason.message for reason in reasons))

@@ -18,6 +18,9 @@ from device.core.events import (
     FaultClearRequested,
     HomeRequested,
     OverrideRequested,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
     PrimeRequested,
     RollBackRequested,
     SessionStartRequested,
@@ -44,6 +47,9 @@ COMMAND_NAMES: dict[type[Command], str] = {
     DisarmRequested: "disarm",
     FaultClearRequested: "fault clear",
     AlarmSilenceRequested: "alarm silence",
+    PointSkipRequested: "point skip",
+    PointRepeatRequested: "point repeat",
+    PointUndoRequested: "point undo",
 }
 
 

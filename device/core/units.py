@@ -17,6 +17,7 @@ Steps = NewType("Steps", int)
 MicrometresPerSecond = NewType("MicrometresPerSecond", int)
 MicrometresPerSecond2 = NewType("MicrometresPerSecond2", int)
 NanolitresPerSecond = NewType("NanolitresPerSecond", int)
+NanolitresPerCm2 = NewType("NanolitresPerCm2", int)
 HalfIncrementsPerSecond = NewType("HalfIncrementsPerSecond", int)
 """Plunger speed as the pump's v, V and c commands take it."""
 Micrograms = NewType("Micrograms", int)

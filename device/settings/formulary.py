@@ -19,6 +19,7 @@ from device.core.syringe import Syringe
 from device.core.units import Increments, Micrograms
 from device.settings.values import (
     MICROLITRES,
+    MICROLITRES_PER_CM2,
     MICROLITRES_PER_S,
     MILLIGRAMS,
     MILLIGRAMS_PER_KG,
@@ -36,6 +37,7 @@ from device.settings.values import (
     micrometres,
     micrometres_per_s,
     nanolitres,
+    nanolitres_per_cm2,
     nanolitres_per_s,
     nanoseconds,
     quantity,
@@ -99,6 +101,9 @@ class LimitsFile(SettingsTable):
     magazine_shots: Annotated[int, Count("most shots authorised at one time", 1, 32)]
     prime_ul: Annotated[Decimal, quantity("most in one prime", MICROLITRES, "10", "2000")]
     prime_ms: Annotated[Decimal, quantity("longest time of one prime", MILLISECONDS, "100", "60000")]
+    region_ul_per_cm2: Annotated[
+        Decimal, quantity("most in one session for the area of a region", MICROLITRES_PER_CM2, "0.1", "500")
+    ]
     soft: SoftLimitsTable
 
     @model_validator(mode="after")
@@ -128,6 +133,7 @@ class LimitsFile(SettingsTable):
             magazine_shots=self.magazine_shots,
             prime_nl=nanolitres(self.prime_ul),
             prime_ns=nanoseconds(self.prime_ms),
+            region_nl_per_cm2=nanolitres_per_cm2(self.region_ul_per_cm2),
         )
 
 

@@ -18,7 +18,14 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from device.core.units import Micrometres, MicrometresPerSecond, Nanolitres, NanolitresPerSecond, Nanoseconds
+from device.core.units import (
+    Micrometres,
+    MicrometresPerSecond,
+    Nanolitres,
+    NanolitresPerCm2,
+    NanolitresPerSecond,
+    Nanoseconds,
+)
 from device.settings.problems import shown
 
 _EXACT: Final = Context(prec=40, traps=[Inexact, InvalidOperation, Overflow])
@@ -72,6 +79,7 @@ MILLIMETRES_PER_S: Final = Unit("mm_s", "millimetres per second", 1_000, "microm
 MILLIMETRES_PER_S2: Final = Unit("mm_s2", "millimetres per second squared", 1_000, "micrometres per second squared")
 MICROLITRES: Final = Unit("ul", "microlitres", 1_000, "nanolitres")
 MICROLITRES_PER_S: Final = Unit("ul_s", "microlitres per second", 1_000, "nanolitres per second")
+MICROLITRES_PER_CM2: Final = Unit("ul_per_cm2", "microlitres per cm2", 1_000, "nanolitres per cm2")
 MILLILITRES: Final = Unit("ml", "millilitres", 1_000_000, "nanolitres")
 MILLISECONDS: Final = Unit("ms", "milliseconds", 1_000_000, "nanoseconds")
 MICROSECONDS: Final = Unit("us", "microseconds", 1_000, "nanoseconds")
@@ -359,6 +367,11 @@ def nanolitres(value: Decimal, unit: Unit = MICROLITRES) -> Nanolitres:
 def nanolitres_per_s(value: Decimal) -> NanolitresPerSecond:
     """Convert from uL/s."""
     return NanolitresPerSecond(MICROLITRES_PER_S.whole(value))
+
+
+def nanolitres_per_cm2(value: Decimal) -> NanolitresPerCm2:
+    """Convert from uL/cm2."""
+    return NanolitresPerCm2(MICROLITRES_PER_CM2.whole(value))
 
 
 def nanoseconds(value: Decimal, unit: Unit = MILLISECONDS) -> Nanoseconds:

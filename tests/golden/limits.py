@@ -299,6 +299,17 @@ def next_shot_rows() -> Iterable[Row]:
     yield shot_by_shot("profile session_volume_ml = 0.08", in_session(profile={"session_volume_nl": 80_000}))
     yield shot_by_shot("profile session_shots = 4", in_session(profile={"session_shots": 4}))
     yield shot_by_shot("planned points, 3 and 2", in_session(regions=(Region("crown", 3), Region("temple", 2))))
+    areas = (Region("crown", 9, area_mm2=400, spacing_um=5_000), Region("temple", 9))
+    yield shot_by_shot(
+        "limits.region_ul_per_cm2 = 15, on 4 cm2 planned for 9 points",
+        in_session(with_limits(region_nl_per_cm2=15_000), regions=areas),
+        "region_nl_per_cm2",
+    )
+    yield shot_by_shot(
+        "limits.region_ul_per_cm2 = 14.999, on 4 cm2 planned for 9 points",
+        in_session(with_limits(region_nl_per_cm2=14_999), regions=areas),
+        "region_nl_per_cm2",
+    )
     yield shot_by_shot(
         "two limits at one shot",
         in_session(with_limits(session_nl=100_000), {"session_shots": 5}),

@@ -66,8 +66,8 @@ LIMIT_BUGS: Final = (
         file="device/core/ledger.py",
         changes=(
             (
-                "session=SessionTotals(record), carry=0",
-                'session=SessionTotals(record, overridden=("soft.session_ml",)), carry=0',
+                "    return SessionTotals(record, progress=",
+                '    return SessionTotals(record, overridden=("soft.session_ml",), progress=',
             ),
         ),
         mistake="an override holds for the next patient as well",
@@ -279,7 +279,7 @@ LIMIT_BUGS: Final = (
     PlantedBug(
         name="points-never-done",
         file=_LIMITS,
-        changes=(("    if planned_shots and booked_shots + 1 > planned_shots:\n", "    if booked_shots < 0:\n"),),
+        changes=(("    if planned_shots and points_left < 1:\n", "    if booked_shots < 0:\n"),),
         mistake="a session goes on after its last planned point",
         breaks="I1",
         caught_by=("tests/unit/test_limits.py::test_no_shot_beyond_the_planned_points",),

@@ -33,7 +33,7 @@ MACHINE_BUGS: Final = (
     PlantedBug(
         name="outcome-not-committed",
         file=_FIRING,
-        changes=(("    return next_magazine(console, *records)\n", "    return next_magazine(console)\n"),),
+        changes=(("effects = next_magazine(console, *records)\n", "effects = next_magazine(console)\n"),),
         mistake="the outcome is known to the running machine and never written",
         breaks="I2",
         caught_by=(

@@ -26,6 +26,7 @@ from device.core.units import (
     MicrometresPerSecond,
     MicrometresPerSecond2,
     Nanolitres,
+    NanolitresPerCm2,
     NanolitresPerSecond,
     Nanoseconds,
     Steps,
@@ -72,6 +73,7 @@ LIMITS = HardLimits(
     magazine_shots=8,
     prime_nl=Nanolitres(300_000),
     prime_ns=Nanoseconds(10_000 * MS),
+    region_nl_per_cm2=NanolitresPerCm2(40_000),
 )
 TIMING = Timing(
     permit_ns=Nanoseconds(30 * MS),

@@ -25,6 +25,9 @@ from device.core.events import (
     HomeRequested,
     OverrideRequested,
     PlungerAtTop,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
     PositionRead,
     PrimeRequested,
     PumpLoaded,
@@ -85,6 +88,7 @@ CALIBRATE = CalibrateRequested(
 HOME_PLUNGER = HomeRequested(REQUEST, plunger=True, patient_detached=True)
 PRIME = PrimeRequested(REQUEST, volume_nl=Nanolitres(50_000))
 ARM, DISARM = ArmRequested(REQUEST), DisarmRequested(Request(number=2, uid=1000, pid=77))
+SKIP, REPEAT, UNDO = PointSkipRequested(REQUEST, points=1), PointRepeatRequested(REQUEST), PointUndoRequested(REQUEST)
 STOP_PRESSED = Faulted(Fault.STOP_PRESSED, homed=True, detail=0)
 CONTACT_LOST = Faulted(Fault.CONTACT_LOST, homed=True, detail=12)
 
@@ -149,6 +153,9 @@ TYPICAL: dict[type[Event], Event] = {
     DisarmRequested: DISARM,
     FaultClearRequested: FaultClearRequested(REQUEST),
     AlarmSilenceRequested: AlarmSilenceRequested(REQUEST),
+    PointSkipRequested: SKIP,
+    PointRepeatRequested: REPEAT,
+    PointUndoRequested: UNDO,
     Started: Started(),
     PumpProbed: PumpProbed(Increments(0)),
     PumpLoaded: PumpLoaded(1),

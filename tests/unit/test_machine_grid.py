@@ -50,6 +50,9 @@ ArmRequested          x     x      x       x      x       x      refill  =     =
 DisarmRequested       x     x      x       x      x       =      =       =     =      =      =      x
 FaultClearRequested   x     x      x       x      x       x      x       x     x      x      x      test
 AlarmSilenceRequested x     x      x       x      x       x      x       x     x      x      x      =
+PointSkipRequested    x     x      x       x      x       x      =       x     x      x      x      x
+PointRepeatRequested  x     x      x       x      x       x      x       x     x      x      x      x
+PointUndoRequested    x     x      x       x      x       x      x       x     x      x      x      x
 Started               test  !      !       !      !       !      !       !     !      !      !      !
 PumpProbed            !     =      -       !      !       !      -       !     !      !      !      -
 PumpLoaded            !     !      !       !      =       !      !       =     !      !      !      -
