@@ -5,6 +5,7 @@ word, what was booked the journal's, and both agree after every test.
 """
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from device.core.records import (
     CommandTaken,
     FaultRaised,
+    LimitOverridden,
     MagazineIntent,
     MagazineSettled,
     PointMarked,
@@ -380,3 +382,31 @@ def test_a_syringe_is_calibrated_as_its_guide_says_and_then_armed(tmp_path: Path
         console.ask("disarm")
         console.until_state("session")
         assert console.cli(*stop).code == 0
+
+
+def test_a_soft_limit_stops_the_gun_until_somebody_who_may_says_otherwise(tmp_path: Path) -> None:
+    draft = quick_configuration(tmp_path / "config")
+    draft.replace("formulary/limits.toml", "session_shots = 240", f"session_shots = {SHOTS_OF_SHORT}")
+    with simulated_console(tmp_path / "state", draft.directory) as console:
+        console.start()
+        console.make_ready()
+        (early,) = console.refused("override", limit="soft.session_shots", reason="as agreed", by="a physician")
+        assert "does not stand in the next shot's way" in early
+        console.ask("arm")
+        console.shoot(SHOTS_OF_SHORT)
+        console.until_state("session")
+        refused = console.cli("arm")
+        assert f"shot {SHOTS_OF_SHORT + 1} of the session: soft.session_shots is {SHOTS_OF_SHORT}" in refused.err
+
+        done = console.cli("override", "soft.session_shots", "--reason=as agreed", "--by=a physician")
+        assert done.code == 0, done.err
+        console.ask("arm")
+        console.shoot(1)
+        until(lambda: len(console.records(ShotGiven)) == SHOTS_OF_SHORT + 1)
+        console.ask("disarm")
+        console.until_state("session")
+
+        (record,) = console.records(LimitOverridden)
+        told = (record.limit, record.by, record.uid, record.figure)
+        assert told == ("soft.session_shots", "a physician", os.getuid(), f"shot {SHOTS_OF_SHORT + 1}")
+        assert "a physician" in console.cli("session", "report", "last").out
