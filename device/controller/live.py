@@ -17,6 +17,7 @@ from device.core.console import Console, State
 from device.core.faults import CATALOGUE, Fault
 from device.core.limits import nl_per_cm2
 from device.core.region_plan import NO_PLAN
+from device.core.soft_limits import NAMES as SOFT_NAMES
 from device.core.treatment import next_shot_refusals, progress_of, shots_left
 from device.core.units import Nanolitres
 from device.core.upkeep import unusable_formulary
@@ -123,7 +124,9 @@ def next_action(console: Console) -> str:
     against = [reason.code for reason in next_shot_refusals(console, console.session)]
     if not against:
         return "arm"
-    return "skip_points" if against == ["region_density"] else "stop_session"
+    if against == ["region_density"]:
+        return "skip_points"
+    return "override" if set(against) <= set(SOFT_NAMES) else "stop_session"
 
 
 def region_list(console: Console) -> list[dict[str, Any]]:

@@ -131,7 +131,7 @@ def _moved(ledger: Ledger, record: Refilled | PlungerHomed | PlungerFound) -> Le
             )
         case PlungerHomed():
             return replace(ledger, content=None, position=record.position, low_water=record.position, play_open=False)
-        case PlungerFound():
+        case _:
             if record.position < record.expected:
                 # It moved toward the needle: that repaid of a suck-back what it went.
                 return replace(ledger, position=record.position, low_water=min(ledger.low_water, record.position))

@@ -88,6 +88,7 @@ _NEXT = {
     "clear_fault": "see the fault below",
     "skip_points": "too much for the region's area: mesogun point skip --count N",
     "stop_session": "mesogun session stop",
+    "override": "a soft limit is reached: mesogun override LIMIT --reason TEXT --by NAME, or mesogun session stop",
 }
 
 

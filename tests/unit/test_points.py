@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from device.controller.live import next_action, region_list, snapshot
 from device.core.console import Console, State
+from device.core.device_spec import SoftLimits
 from device.core.effects import Commit, Refill, Reply, SoundDone, SoundRegion
 from device.core.events import (
     Command,
@@ -347,6 +348,8 @@ def test_the_operator_is_told_region_point_and_what_is_next() -> None:
         (CONSOLES[State.FIRING], "press"),
         (CONSOLES[State.FAULT], "clear_fault"),
         (treated(5), "stop_session"),
+        (replace(treated(1), spec=replace(SPEC, soft=SoftLimits(session_shots=1))), "override"),
+        (replace(treated(5), spec=replace(SPEC, soft=SoftLimits(session_shots=1))), "stop_session"),
     ],
 )
 def test_the_next_action_follows_the_state(console: Console, action: str) -> None:
