@@ -1,3 +1,3 @@
 # The signature of formulary.toml, byte for byte.
 key = "demo"
-signature = "UEc1LvWnMowxlZPfOBluazyltIsTsbl3tWmbZREOfC8D/UQIQK8CgpCsdA9zCr+QrM54qBWh1GVA2epvUfzLCQ=="
+signature = "f7L+8Fu0AIqpOskyqSd0E7ByvFxC00mNBCjKlnSyjivDythKEqCkhf/EbLs8UmihTFmrZowV7Pdj9IXH0u9oDw=="

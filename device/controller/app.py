@@ -22,6 +22,7 @@ from device.controller.child_process import ChildProcess
 from device.controller.control_socket import (
     Arguments,
     CalibrateArguments,
+    CheckArguments,
     CommandRefused,
     ControlSocket,
     HomeArguments,
@@ -32,16 +33,18 @@ from device.controller.control_socket import (
 )
 from device.controller.journal import Journal
 from device.controller.journal_writer import JournalWriter
-from device.controller.live import LiveFile, fault_list, refusals, snapshot, step_lateness
+from device.controller.live import LiveFile, checklist_items, fault_list, refusals, snapshot, step_lateness
 from device.controller.loop import ControllerLoop
 from device.controller.realtime_child import RealtimeChild
 from device.controller.recovery import OtherKindError, fold_journal, restored_session
 from device.controller.watchdog import Watchdog
+from device.core.checklist import Checklist
 from device.core.console import Console
 from device.core.events import (
     AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
+    CheckRequested,
     Command,
     DisarmRequested,
     FaultClearRequested,
@@ -352,6 +355,7 @@ class Controller:
             **snapshot(self._console),
             "fault_list": fault_list(self._console),
             "refusals": refusals(self._console, wall_clock_ms()),
+            "checklist_items": checklist_items(self._console),
             "steps_per_s_kept": self.child.steps_kept,
             "steps_per_s_asked": NS_PER_S // self._console.spec.axis.shortest_step_ns,
             "step_late": step_lateness(self.child.late_counts),
@@ -369,6 +373,8 @@ class Controller:
                 return PrimeRequested(request, Nanolitres(arguments.volume_nl))
             case "session_start", SessionStartArguments():
                 return self._session_start(arguments, request)
+            case "session_check", CheckArguments():
+                return CheckRequested(request, tuple(arguments.items), arguments.by)
             case "session_stop", _:
                 return SessionStopRequested(request)
             case "arm", _:
@@ -397,6 +403,7 @@ class Controller:
         serum = _named(configuration.serums, "serum", arguments.serum)
         syringe = _named(configuration.syringes, "syringe", arguments.syringe)
         course = _named(configuration.courses, "course", arguments.course) if arguments.course else None
+        checklist = self._checklist(arguments.checklist, course.value.checklist if course is not None else "")
         return SessionStartRequested(
             request=request,
             session_id=uuid.uuid4().hex[:16],
@@ -414,7 +421,16 @@ class Controller:
             anew=arguments.anew,
             override_reason=arguments.override_reason,
             override_by=arguments.override_by,
+            checklist=checklist.value if checklist is not None else None,
+            checklist_sha256=checklist.sha256 if checklist is not None else "",
         )
+
+    def _checklist(self, asked: str, of_course: str) -> Loaded[Checklist] | None:
+        """Return the check-list that was asked for, else the course's. Raises CommandRefused for another than that."""
+        if asked and of_course and asked != of_course:
+            raise CommandRefused(f"the course's check-list is {of_course}: leave --checklist out, or name that one")
+        name = asked or of_course
+        return _named(self._options.configuration.checklists, "check-list", name) if name else None
 
 
 def _named(files: Any, kind: str, name: str) -> Loaded[Any]:

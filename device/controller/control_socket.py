@@ -93,6 +93,14 @@ class SessionStartArguments(Arguments):
     anew: bool = False
     override_reason: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     override_by: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
+    checklist: str = Field(default="", max_length=80)
+
+
+class CheckArguments(Arguments):
+    """`session_check`: items of the session's check-list, by their keys, and who confirms them."""
+
+    items: list[str] = Field(min_length=1, max_length=40)
+    by: str = Field(min_length=1, max_length=80, pattern=LINE)
 
 
 COMMANDS: Final[dict[str, type[Arguments]]] = {
@@ -102,6 +110,7 @@ COMMANDS: Final[dict[str, type[Arguments]]] = {
     "formulary_roll_back": RollBackArguments,
     "prime": PrimeArguments,
     "session_start": SessionStartArguments,
+    "session_check": CheckArguments,
     "session_stop": Arguments,
     "arm": Arguments,
     "disarm": Arguments,

@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from device.core.checklist import open_items
 from device.core.console import Console
 from device.core.faults import CATALOGUE, Fault
+from device.core.session_care import not_cared_for
 from device.core.treatment import next_shot_refusals, shots_left
 from device.core.units import Nanolitres
 from device.core.upkeep import unusable_formulary
@@ -52,6 +54,7 @@ def snapshot(console: Console) -> dict[str, Any]:
         "course": session.course if session is not None else "",
         "course_session": session.course_session if session is not None else 0,
         "course_sessions": session.course_sessions if session is not None else 0,
+        **_checklist(console),
         "region": region,
         "region_points": next((part.points for part in session.regions if part.name == region), 0) if session else 0,
         "region_left": region_left,
@@ -89,7 +92,28 @@ def refusals(console: Console, at_ms: int) -> list[str]:
     unusable = [reason.message for reason in unusable_formulary(console, at_ms)]
     if console.session is None:
         return unusable
-    return unusable + [reason.message for reason in next_shot_refusals(console, console.session)]
+    unmet = [reason.message for reason in not_cared_for(console)]
+    return unusable + unmet + [reason.message for reason in next_shot_refusals(console, console.session)]
+
+
+def checklist_items(console: Console) -> list[dict[str, Any]]:
+    """Return the session's check-list, item by item, and whether each is confirmed; none without one."""
+    session, totals = console.session, console.ledger.session
+    if session is None or session.checklist is None or totals is None:
+        return []
+    return [
+        {"key": item.key, "text": item.text, "required": item.required, "checked": item.key in totals.checked}
+        for item in session.checklist.items
+    ]
+
+
+def _checklist(console: Console) -> dict[str, Any]:
+    """Return the check-list's name and its open items' keys, comma-joined."""
+    session, totals = console.session, console.ledger.session
+    if session is None or session.checklist is None or totals is None:
+        return {"checklist": "", "checklist_open": ""}
+    still_open = open_items(session.checklist, totals.checked)
+    return {"checklist": session.checklist.name, "checklist_open": ",".join(item.key for item in still_open)}
 
 
 def _still_allowed(console: Console) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from device.core.checklist import Checklist
 from device.core.course import Course
 from device.core.faults import Fault
 from device.core.profile import Profile
@@ -89,6 +90,17 @@ class SessionStartRequested:
     anew: bool = False
     override_reason: str = ""
     override_by: str = ""
+    checklist: Checklist | None = None
+    checklist_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequested:
+    """Confirm items of the session's check-list; `by` answers for it."""
+
+    request: Request
+    items: tuple[str, ...]
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +149,7 @@ Command: TypeAlias = (
     | DisarmRequested
     | FaultClearRequested
     | AlarmSilenceRequested
+    | CheckRequested
 )
 
 

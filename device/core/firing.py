@@ -32,6 +32,7 @@ from device.core.realtime_messages import (
     Unload,
 )
 from device.core.safety import SHUTTING_DOWN, fault, uncertain
+from device.core.session_care import not_cared_for
 from device.core.settlement import Seen
 from device.core.steps import Step, back, given_up, prepend, refused, taken
 from device.core.treatment import next_magazine, next_shot_refusals
@@ -42,7 +43,8 @@ def arm(console: Console, event: ArmRequested) -> Step:
     session = console.session
     refusals = next_shot_refusals(console, session) if session is not None else ()
     fitness = not_fit(console, event.request.at_ms)
-    reasons = (*fitness, *(refusal.message for refusal in (*_uncalibrated(console, event), *refusals)))
+    unmet = (*_uncalibrated(console, event), *not_cared_for(console))
+    reasons = (*fitness, *(refusal.message for refusal in (*unmet, *refusals)))
     if reasons:
         return refused(console, event, reasons)
     console = replace(console, armed=True, pending=event.request, ended=None)

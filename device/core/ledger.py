@@ -15,6 +15,7 @@ from device.core.records import (
     FaultRaised,
     FaultsCleared,
     FormularyTaken,
+    ItemChecked,
     MagazineIntent,
     MagazineSettled,
     PlungerFound,
@@ -31,7 +32,10 @@ from device.core.units import Nanolitres
 
 @dataclass(frozen=True, slots=True)
 class SessionTotals:
-    """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial."""
+    """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial.
+
+    `checked` are the confirmed items of its check-list.
+    """
 
     started: SessionStarted
     shots: int = 0
@@ -39,6 +43,7 @@ class SessionTotals:
     volume_nl: int = 0
     drawn_nl: int = 0
     primed_nl: int = 0
+    checked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,21 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
         case FaultsCleared():
             return replace(ledger, faults=())
         case _:
+            return _looked_after(ledger, record)
+
+
+def _looked_after(ledger: Ledger, record: Record) -> Ledger:
+    """Return the ledger after what is no dose and no fault, but belongs to the open session."""
+    session = ledger.session
+    if session is None:
+        return ledger
+    match record:
+        case ItemChecked():
+            others = (item for item in session.checked if item != record.item)
+            session = replace(session, checked=(*others, record.item))
+        case _:
             return ledger
+    return replace(ledger, session=session)
 
 
 def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:

@@ -15,6 +15,7 @@ from device.core.events import (
     AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
+    CheckRequested,
     Command,
     DisarmRequested,
     Event,
@@ -84,6 +85,7 @@ from device.core.safety import (
     restarted,
     shutdown,
 )
+from device.core.session_care import check
 from device.core.steps import Step, refused
 from device.core.upkeep import calibrate, roll_back
 
@@ -146,6 +148,7 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.SESSION, HomeRequested): _on(home, State.HOMING, State.SESSION),
     (State.SESSION, CalibrateRequested): _on(calibrate, State.SESSION),
     (State.SESSION, RollBackRequested): _on(roll_back, State.SESSION),
+    (State.SESSION, CheckRequested): _on(check, State.SESSION),
     (State.SESSION, PrimeRequested): _on(prime, State.PRIMING, State.REFILLING, State.SESSION),
     (State.SESSION, SessionStopRequested): _on(session_stop, State.DISARMED),
     (State.SESSION, ArmRequested): _on(arm, *_LOADED),

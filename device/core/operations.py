@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from device.core.booking import session_ended, settled
+from device.core.checklist import missing_checklist
 from device.core.console import Console, State
 from device.core.course import SOFT_CODES, Course, CoursePast, course_refusals, day_of, next_session, past_of
 from device.core.effects import (
@@ -246,6 +247,7 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
     reasons = [
         *unusable_formulary(console, event.request.at_ms),
         *serum_refusals(event.serum, weight_g=event.weight_g),
+        *missing_checklist(event.serum, event.checklist),
         *_content_refusals(console, event),
         *still_refused,
     ]
@@ -266,6 +268,7 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         regions=event.regions,
         plan=plan,
         before=had_before(console.ledger.past, patient=event.patient, now_ms=event.request.at_ms),
+        checklist=event.checklist,
     )
     if (course := event.course) is not None:
         number = next_session(course, _course_past(console, course, event), anew=event.anew)
@@ -293,6 +296,8 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         course_session=session.course_session,
         course_sessions=session.course_sessions,
         utc_offset_s=event.request.utc_offset_s,
+        checklist=event.checklist.name if event.checklist is not None else "",
+        checklist_sha256=event.checklist_sha256,
     )
     if reasons:
         return refused(console, event, tuple(reason.message for reason in reasons))

@@ -43,7 +43,7 @@ class SessionStarted:
     `at_ms` is the wall clock, 0 unknown. `ingredients` and `ug_per_ml` say what is in the serum, in the same order.
     `before_nl` is what the patient had in the 24 hours before. `formulary_*` is the signed bundle that it began under.
     `course_session` is its number of `course_sessions` in the course, 0 outside of one; `utc_offset_s` is how far the
-    console's own time was ahead of UTC.
+    console's own time was ahead of UTC. `checklist` is empty where there was none.
     """
 
     KIND: ClassVar[str] = "session_started"
@@ -69,6 +69,8 @@ class SessionStarted:
     course_session: int = 0
     course_sessions: int = 0
     utc_offset_s: int = 0
+    checklist: str = ""
+    checklist_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +284,19 @@ class LimitOverridden:
     figure: str
 
 
+@dataclass(frozen=True, slots=True)
+class ItemChecked:
+    """An item of the session's check-list was confirmed, by whom; `text` is what the operator was shown."""
+
+    KIND: ClassVar[str] = "item_checked"
+    session_id: str
+    checklist: str
+    item: str
+    text: str
+    by: str
+    uid: int
+
+
 Record: TypeAlias = (
     Booted
     | CommandTaken
@@ -299,6 +314,7 @@ Record: TypeAlias = (
     | FaultRaised
     | FaultsCleared
     | LimitOverridden
+    | ItemChecked
 )
 
 KINDS: dict[str, type[Record]] = {
@@ -320,6 +336,7 @@ KINDS: dict[str, type[Record]] = {
         FaultRaised,
         FaultsCleared,
         LimitOverridden,
+        ItemChecked,
     )
 }
 

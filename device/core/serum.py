@@ -26,8 +26,9 @@ class Ingredient:
 
 @dataclass(frozen=True, slots=True)
 class Serum:
-    """What is in the vial, and how much of it."""
+    """What is in the vial, and how much of it. `checklist_required`: no session gives it without a check-list."""
 
     name: str
     ingredients: tuple[Ingredient, ...]
     vial_nl: Nanolitres
+    checklist_required: bool = False

@@ -13,6 +13,7 @@ from device.core.events import (
     AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
+    CheckRequested,
     Command,
     DisarmRequested,
     FaultClearRequested,
@@ -42,6 +43,7 @@ COMMAND_NAMES: dict[type[Command], str] = {
     DisarmRequested: "disarm",
     FaultClearRequested: "fault clear",
     AlarmSilenceRequested: "alarm silence",
+    CheckRequested: "session check",
 }
 
 

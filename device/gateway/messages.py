@@ -64,8 +64,8 @@ class CommandEvent(Message):
 class SessionStartedEvent(Message):
     """A session began. Lists are comma-joined: `regions` with `region_points`, `ingredients` with `ug_per_ml`.
 
-    Weight null if not given; `before_ul` is what the patient had in the 24 hours before. The course's fields have the
-    record's defaults, for a record that was written before there were any.
+    Weight null if not given; `before_ul` is what the patient had in the 24 hours before. What has a default, that of
+    the record, may be missing in an older record.
     """
 
     kind: Literal["session_started"] = "session_started"
@@ -90,6 +90,8 @@ class SessionStartedEvent(Message):
     course_session: int = 0
     course_sessions: int = 0
     utc_offset_s: int = 0
+    checklist: str = ""
+    checklist_sha256: str = ""
 
 
 class SessionEndedEvent(Message):
@@ -273,6 +275,18 @@ class LimitOverriddenEvent(Message):
     figure: str
 
 
+class ItemCheckedEvent(Message):
+    """An item of the session's check-list was confirmed by `by`; `text` is what the operator was shown."""
+
+    kind: Literal["item_checked"] = "item_checked"
+    kind_code: Literal[17] = 17
+    checklist: str
+    item: str
+    text: str
+    by: str
+    uid: int
+
+
 class ConnectionStatus(Message):
     """Whether the console is connected; the broker itself publishes the `lost` one (last will)."""
 
@@ -391,6 +405,7 @@ CHANNELS: Final[Mapping[str, Channel]] = {
             FormularyTakenEvent,
             PressRefusedEvent,
             LimitOverriddenEvent,
+            ItemCheckedEvent,
         ),
         qos=1,
         retain=False,

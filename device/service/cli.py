@@ -145,7 +145,7 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     status.set_defaults(call="device.service.treatment_commands:status")
 
     session = commands.add_parser("session", help="start or stop a session; list them, report one").add_subparsers(
-        dest="subcommand", metavar="start|stop|list|report", required=True
+        dest="subcommand", metavar="start|check|stop|list|report", required=True
     )
     start = session.add_parser("start", help="start a session")
     start.add_argument("--profile", required=True, metavar="NAME", help="how to inject (formulary/profiles)")
@@ -160,8 +160,14 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--override", default="", metavar="REASON", help="start although a soft limit refuses; stands in the journal"
     )
     start.add_argument("--by", default="", metavar="NAME", help="whose word the override is; both are published")
+    start.add_argument("--checklist", default="", metavar="NAME", help="what is confirmed first (formulary/checklists)")
     _client_options(start)
     start.set_defaults(call="device.service.treatment_commands:session_start")
+    check = session.add_parser("check", help="confirm items of the check-list; without items it is shown")
+    check.add_argument("items", nargs="*", metavar="ITEM", help="the items' keys")
+    check.add_argument("--by", default="", metavar="NAME", help="who answers for it; stands in the journal, published")
+    _client_options(check)
+    check.set_defaults(call="device.service.treatment_commands:session_check")
     stop = session.add_parser("stop", help="stop the session")
     _client_options(stop)
     stop.set_defaults(call="device.service.treatment_commands:session_stop")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from device.core.journal_chain import TS_MS_MAX
 from device.core.patient_day import DAY_MS
-from device.core.records import KINDS, SessionStarted
+from device.core.records import SessionStarted
 from device.journal_reader import utc_text
 from device.service.session_records import SessionSummary
 from device.service.session_report import (
@@ -33,8 +33,8 @@ LABEL: Final = 13
 DIGEST: Final = 16
 """Digits shown of a file's digest: enough to tell two files apart; --json has them all."""
 
-OVERRIDES: Final = ("limit_overridden", "Overridden limits")
-"""The kind of record that says who overrode what, and its heading: an auditor is told when there were none, too."""
+SECTIONS: Final = (("item_checked", "Check-list"), ("limit_overridden", "Overridden limits"))
+"""Kinds of record with a heading of their own: an auditor is told when there were none, too."""
 
 _STARTED_SHOWN: Final = frozenset(
     {
@@ -337,12 +337,11 @@ def _timings(report: SessionReport) -> list[str]:
 
 
 def _others(report: SessionReport) -> list[list[str]]:
-    kind, heading = OVERRIDES
-    overrides = [one for one in report.others if one.kind == kind]
-    others = [one for one in report.others if one.kind != kind]
     sections = []
-    if overrides or kind in KINDS:
-        sections.append([*_heading(heading), *(_other_lines(overrides) or ["none"])])
+    for kind, heading in SECTIONS:
+        found = [one for one in report.others if one.kind == kind]
+        sections.append([*_heading(heading), *(_other_lines(found) or ["none"])])
+    others = [one for one in report.others if one.kind not in dict(SECTIONS)]
     if others:
         sections.append([*_heading("Other records"), *_other_lines(others)])
     return sections

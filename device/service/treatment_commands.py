@@ -55,6 +55,7 @@ def status(options: argparse.Namespace) -> int:
                 f"syringe {result['syringe']}"
             ),
             *([f"course     {_course_words(result)}"] if result["course"] else []),
+            *_checklist_lines(result),
             f"shots      {result['shots']} of {result['shots_planned'] or '-'}"
             + (f"  region {result['region']} ({result['region_left']} left)" if result["region"] else ""),
             f"left       {result['shots_left']} shots until a limit: {result['first_limit_reached']}",
@@ -78,6 +79,13 @@ def status(options: argparse.Namespace) -> int:
         lines.append(f"ALARM      {_alarm_words(result)}")
     lines += _fault_lines(result["fault_list"])
     return show(options, result, "\n".join(lines))
+
+
+def _checklist_lines(result: dict[str, Any]) -> list[str]:
+    if not result["checklist"]:
+        return []
+    still_open = ", ".join(result["checklist_open"].split(",")) if result["checklist_open"] else ""
+    return [f"check-list {result['checklist']}, {f'OPEN: {still_open}' if still_open else 'all confirmed'}"]
 
 
 def _course_words(result: dict[str, Any]) -> str:
@@ -125,11 +133,28 @@ def session_start(options: argparse.Namespace) -> int:
         "anew": options.anew,
         "override_reason": options.override,
         "override_by": options.by,
+        "checklist": options.checklist,
     }
     result = asked(options, "session_start", arguments)
     course = f" ({_course_words(result)})" if result["course"] else ""
-    text = f"session {result['session_id']}{course} started; next: mesogun prime, then mesogun arm"
+    following = "mesogun session check, mesogun prime" if result["checklist_open"] else "mesogun prime"
+    text = f"session {result['session_id']}{course} started; next: {following}, then mesogun arm"
     return show(options, result, text)
+
+
+def session_check(options: argparse.Namespace) -> int:
+    """`mesogun session check`: without items it shows the list; with some it confirms them."""
+    if options.items:
+        if not options.by.strip():
+            raise ServiceError("an item is confirmed by a person: give --by NAME")
+        asked(options, "session_check", {"items": options.items, "by": options.by.strip()})
+    items = asked(options, "status")["checklist_items"]
+    return show(options, {"items": items}, "\n".join(map(_item_line, items)) or "no check-list in this session")
+
+
+def _item_line(item: dict[str, Any]) -> str:
+    mark = "done" if item["checked"] else "OPEN" if item["required"] else "open"
+    return f"{mark}  {item['key']:<20} {item['text']}{'' if item['required'] else ' (not required)'}"
 
 
 def session_stop(options: argparse.Namespace) -> int:

@@ -54,7 +54,7 @@ class ManifestFile(SettingsTable):
     author: Annotated[str, Text("who answers for it", AUTHOR_PATTERN, "one line of text without quotation marks")]
     signed: Annotated[date, Day("the day on which it was signed")]
     expires: Annotated[date, Day("the first day on which it does not hold any more")]
-    files: Annotated[list[FileTable], Field(min_length=1, max_length=4 * FILES_MOST)]
+    files: Annotated[list[FileTable], Field(min_length=1, max_length=5 * FILES_MOST)]
 
     @model_validator(mode="after")
     def _holds_for_a_while_and_lists_each_file_once(self) -> Self:

@@ -10,6 +10,7 @@ from device.core.console import State
 from device.core.events import (
     ArmRequested,
     CalibrateRequested,
+    CheckRequested,
     FaultClearRequested,
     HomeRequested,
     SessionStartRequested,
@@ -56,9 +57,10 @@ def make_ready(gun: VirtualGun) -> None:
 
 
 def start_session(gun: VirtualGun, treatment: Treatment, *, session_id: str = "s-0001") -> Answer:
-    """Calibrate the syringe and start a session of one region."""
+    """Calibrate the syringe, start a session of one region, and confirm its check-list if it has one."""
     files = gun.configuration
     chosen, serum = files.profiles[treatment.profile], files.serums[treatment.serum]
+    checklist = next(iter(files.checklists.values())) if serum.value.checklist_required else None
     syringe = files.syringes[treatment.syringe]
     gun.ask(
         lambda request: CalibrateRequested(
@@ -70,7 +72,7 @@ def start_session(gun: VirtualGun, treatment: Treatment, *, session_id: str = "s
             expires_ms=request.at_ms + DAY_MS,
         )
     )
-    return gun.ask(
+    answer = gun.ask(
         lambda request: SessionStartRequested(
             request=request,
             session_id=session_id,
@@ -83,8 +85,14 @@ def start_session(gun: VirtualGun, treatment: Treatment, *, session_id: str = "s
             patient=treatment.patient,
             weight_g=treatment.weight_g,
             regions=(Region("crown", treatment.points),),
+            checklist=checklist.value if checklist is not None else None,
+            checklist_sha256=checklist.sha256 if checklist is not None else "",
         )
     )
+    if answer.accepted and checklist is not None:
+        items = tuple(item.key for item in checklist.value.items)
+        return gun.ask(lambda request: CheckRequested(request, items, by="the simulated clinician"))
+    return answer
 
 
 def wait_armed(gun: VirtualGun) -> bool:

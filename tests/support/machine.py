@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
+from device.core.checklist import Checklist, Item
 from device.core.console import Console, State
 from device.core.effects import (
     Commit,
@@ -18,6 +19,7 @@ from device.core.events import (
     AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
+    CheckRequested,
     DisarmRequested,
     Event,
     FaultClearRequested,
@@ -72,6 +74,15 @@ START_SESSION = SessionStartRequested(
     patient="anna",
     weight_g=None,
     regions=(Region("crown", 3), Region("temple", 2)),
+)
+CHECKLIST = Checklist(
+    "standard",
+    (
+        Item("not-pregnant", "asked: not pregnant", required=True),
+        Item("disinfected", "done: scalp disinfected", required=True),
+        Item("music", "asked: which music", required=False),
+    ),
+    aftercare=("Do not wash the hair.",),
 )
 CALIBRATE = CalibrateRequested(
     REQUEST,
@@ -147,6 +158,7 @@ TYPICAL: dict[type[Event], Event] = {
     DisarmRequested: DISARM,
     FaultClearRequested: FaultClearRequested(REQUEST),
     AlarmSilenceRequested: AlarmSilenceRequested(REQUEST),
+    CheckRequested: CheckRequested(REQUEST, items=("disinfected",), by="a nurse"),
     Started: Started(),
     PumpProbed: PumpProbed(Increments(0)),
     PumpLoaded: PumpLoaded(1),

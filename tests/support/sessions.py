@@ -16,6 +16,7 @@ from device.core.records import (
     FaultRaised,
     FaultsCleared,
     FormularyTaken,
+    ItemChecked,
     Json,
     LimitOverridden,
     MagazineIntent,
@@ -268,6 +269,10 @@ def eventful() -> Chain:
     chain.add(SessionEnded(earlier.session_id, "stopped", 1, DOSE_NL, START_MS + 20_000))
     chain.later(2 * HOUR_MS - 10_000)
     chain.add(command("session start"), STARTED)
+    chain.add(
+        command("session check"),
+        ItemChecked(SESSION_ID, "standard", "disinfected", "done: scalp disinfected", by="nurse-b", uid=1000),
+    )
     chain.add(command("arm", reason="the plunger is not homed: without a patient `mesogun home --plunger "
                       "--patient-detached`; the needle is not homed: `mesogun home`"))  # fmt: skip
     chain.add(command("home"), PlungerHomed(position=0), command("prime"), Refilled(0, 23_978, 999_084))

@@ -49,6 +49,7 @@ ArmRequested          x     x      x       x      x       x      refill  =     =
 DisarmRequested       x     x      x       x      x       =      =       =     =      =      =      x
 FaultClearRequested   x     x      x       x      x       x      x       x     x      x      x      test
 AlarmSilenceRequested x     x      x       x      x       x      x       x     x      x      x      =
+CheckRequested        x     x      x       x      x       x      x       x     x      x      x      x
 Started               test  !      !       !      !       !      !       !     !      !      !      !
 PumpProbed            !     =      -       !      !       !      -       !     !      !      !      -
 PumpLoaded            !     !      !       !      =       !      !       =     !      !      !      -
