@@ -1,3 +1,3 @@
 # The signature of formulary.toml, byte for byte.
 key = "demo"
-signature = "f7L+8Fu0AIqpOskyqSd0E7ByvFxC00mNBCjKlnSyjivDythKEqCkhf/EbLs8UmihTFmrZowV7Pdj9IXH0u9oDw=="
+signature = "N4y+72LgzPp/RY4+zqHC4OX6r7VWJ1lC59N89dIW7BJCHyQw4W1GwOdUJ6RqtHROXfOI7+ni+MOmQ628sRa4Dg=="

@@ -63,6 +63,7 @@ from device.core.records import Booted
 from device.core.scan_state import scan_spec
 from device.core.session import Region
 from device.core.units import NS_PER_S, Nanolitres
+from device.core.vial import Vial
 from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.link import Configure
 from device.realtime.scheduling import become_realtime
@@ -423,6 +424,8 @@ class Controller:
             override_by=arguments.override_by,
             checklist=checklist.value if checklist is not None else None,
             checklist_sha256=checklist.sha256 if checklist is not None else "",
+            operator=arguments.operator,
+            vial=Vial(arguments.lot, arguments.lot_expires_ms, arguments.mixed_ms, told_ms=request.at_ms),
         )
 
     def _checklist(self, asked: str, of_course: str) -> Loaded[Checklist] | None:

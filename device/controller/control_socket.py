@@ -18,6 +18,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from device.core.journal_chain import TS_MS_MAX
+
 log = logging.getLogger(__name__)
 
 REQUEST_BYTES: Final = 8192
@@ -94,6 +96,10 @@ class SessionStartArguments(Arguments):
     override_reason: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     override_by: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
     checklist: str = Field(default="", max_length=80)
+    operator: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
+    lot: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
+    lot_expires_ms: int = Field(default=0, ge=0, le=TS_MS_MAX)
+    mixed_ms: int = Field(default=0, ge=0, le=TS_MS_MAX)
 
 
 class CheckArguments(Arguments):

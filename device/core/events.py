@@ -12,6 +12,7 @@ from device.core.serum import Serum
 from device.core.session import Region
 from device.core.syringe import Syringe
 from device.core.units import Increments, Nanolitres
+from device.core.vial import UNTOLD, Vial
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ class SessionStartRequested:
     override_by: str = ""
     checklist: Checklist | None = None
     checklist_sha256: str = ""
+    operator: str = ""
+    vial: Vial = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)

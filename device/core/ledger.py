@@ -28,13 +28,14 @@ from device.core.records import (
 )
 from device.core.serum import mass_in
 from device.core.units import Nanolitres
+from device.core.vial import UNTOLD, Vial, drawn_together
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTotals:
     """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial.
 
-    `checked` are the confirmed items of its check-list.
+    `checked` are the confirmed items of its check-list. `vial` is what was told of the one that it draws from.
     """
 
     started: SessionStarted
@@ -44,6 +45,7 @@ class SessionTotals:
     drawn_nl: int = 0
     primed_nl: int = 0
     checked: tuple[str, ...] = ()
+    vial: Vial = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Ledger:
     `play_open`: the plunger was last found drawn up, so that the drive's play is open by an unknown part. `open_intent`
     has no outcome yet. `faults` are the latched ones that nobody cleared. `past` are the ended sessions that gave
     something, the latest last. `calibrations` hold one for each syringe that was measured, `courses` how far each
-    patient has come in each course. `formulary` came into force last.
+    patient has come in each course. `formulary` came into force last. `drawn` is the age of what is in the syringe.
     """
 
     session: SessionTotals | None = None
@@ -71,13 +73,16 @@ class Ledger:
     calibrations: tuple[Calibration, ...] = ()
     formulary: TakenFormulary | None = None
     courses: tuple[CoursePast, ...] = ()
+    drawn: Vial | None = None
 
 
 def apply(ledger: Ledger, record: Record) -> Ledger:
     """Return the ledger after `record`."""
     match record:
         case SessionStarted():
-            return replace(ledger, session=SessionTotals(record), carry=0, past=dated(ledger.past, record.at_ms))
+            vial = Vial(record.lot, record.lot_expires_ms, record.mixed_ms, told_ms=record.at_ms)
+            totals = SessionTotals(record, vial=vial)
+            return replace(ledger, session=totals, carry=0, past=dated(ledger.past, record.at_ms))
         case SessionEnded():
             return _ended(ledger, record)
         case MagazineIntent():
@@ -90,13 +95,12 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
             session = ledger.session
             if session is not None:
                 session = replace(session, drawn_nl=session.drawn_nl + record.volume_nl)
-            content = session.started if session is not None else ledger.content
+                ledger = replace(ledger, content=session.started, drawn=drawn_together(ledger.drawn, session.vial))
             place = record.position
-            return replace(
-                ledger, session=session, content=content, position=place, low_water=place - owed, play_open=False
-            )
+            return replace(ledger, session=session, position=place, low_water=place - owed, play_open=False)
         case PlungerHomed():
-            return replace(ledger, content=None, position=record.position, low_water=record.position, play_open=False)
+            ledger = replace(ledger, content=None, drawn=None)
+            return replace(ledger, position=record.position, low_water=record.position, play_open=False)
         case PlungerFound():
             if record.position < record.expected:
                 # It moved toward the needle: that repaid of a suck-back what it went.

@@ -42,12 +42,14 @@ from device.core.records import (
 )
 from device.core.safety import fault
 from device.core.session import Session
+from device.core.session_care import too_old
 from device.core.settlement import POSITION_TOLERANCE
 from device.core.shot_plan import PlanRefused, plan_prime, plan_stroke
 from device.core.steps import Step, back, book, prepend, refused, taken
 from device.core.treatment import load, next_magazine, next_shot_refusals, plunger_of, refill, refuse
 from device.core.units import Increments, Nanolitres
 from device.core.upkeep import formulary_step, unusable_formulary
+from device.core.vial import told_refusals
 
 EMPTIES_SYRINGE = (
     "homing the plunger empties the syringe through the needle: never with a patient; confirm with --patient-detached"
@@ -122,7 +124,7 @@ def plunger_at_top(console: Console, event: PlungerAtTop) -> Step:
 
 def not_fit(console: Console, at_ms: int) -> tuple[str, ...]:
     """Return what keeps the console from giving anything at this time of the wall clock, all at once."""
-    reasons = [reason.message for reason in unusable_formulary(console, at_ms)]
+    reasons = [reason.message for reason in (*unusable_formulary(console, at_ms), *too_old(console, at_ms))]
     if console.session is None:
         reasons.append("no session is open")
     if console.ledger.open_intent is not None:
@@ -248,6 +250,7 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         *unusable_formulary(console, event.request.at_ms),
         *serum_refusals(event.serum, weight_g=event.weight_g),
         *missing_checklist(event.serum, event.checklist),
+        *told_refusals(event.vial, event.serum, now_ms=event.request.at_ms),
         *_content_refusals(console, event),
         *still_refused,
     ]
@@ -298,6 +301,10 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         utc_offset_s=event.request.utc_offset_s,
         checklist=event.checklist.name if event.checklist is not None else "",
         checklist_sha256=event.checklist_sha256,
+        operator=event.operator,
+        lot=event.vial.lot,
+        lot_expires_ms=event.vial.expires_ms,
+        mixed_ms=event.vial.mixed_ms,
     )
     if reasons:
         return refused(console, event, tuple(reason.message for reason in reasons))

@@ -43,7 +43,8 @@ class SessionStarted:
     `at_ms` is the wall clock, 0 unknown. `ingredients` and `ug_per_ml` say what is in the serum, in the same order.
     `before_nl` is what the patient had in the 24 hours before. `formulary_*` is the signed bundle that it began under.
     `course_session` is its number of `course_sessions` in the course, 0 outside of one; `utc_offset_s` is how far the
-    console's own time was ahead of UTC. `checklist` is empty where there was none.
+    console's own time was ahead of UTC. `checklist` is empty where there was none; what was not
+    told of operator and vial is empty or 0.
     """
 
     KIND: ClassVar[str] = "session_started"
@@ -71,6 +72,10 @@ class SessionStarted:
     utc_offset_s: int = 0
     checklist: str = ""
     checklist_sha256: str = ""
+    operator: str = ""
+    lot: str = ""
+    lot_expires_ms: int = 0
+    mixed_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

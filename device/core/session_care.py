@@ -1,4 +1,4 @@
-"""What is looked after around the shots of a session: its check-list.
+"""What is looked after around the shots of a session: its check-list, the age of its serum.
 
 Handlers for what an operator says, and the reasons by which it keeps the gun from being armed. Moves nothing.
 """
@@ -10,6 +10,7 @@ from device.core.events import CheckRequested
 from device.core.limits import Refusal
 from device.core.records import ItemChecked
 from device.core.steps import Step, book, refused, taken
+from device.core.vial import age_refusals
 
 
 def not_cared_for(console: Console) -> tuple[Refusal, ...]:
@@ -18,6 +19,14 @@ def not_cared_for(console: Console) -> tuple[Refusal, ...]:
     if session is None or totals is None:
         return ()
     return checklist_refusals(session.checklist, totals.checked)
+
+
+def too_old(console: Console, at_ms: int) -> tuple[Refusal, ...]:
+    """Return why what is in vial or syringe may not be given at this time of the wall clock; empty when it may."""
+    session, totals = console.session, console.ledger.session
+    if session is None or totals is None:
+        return ()
+    return age_refusals(totals.vial, console.ledger.drawn, session.serum, now_ms=at_ms)
 
 
 def check(console: Console, event: CheckRequested) -> Step:

@@ -92,6 +92,10 @@ class SessionStartedEvent(Message):
     utc_offset_s: int = 0
     checklist: str = ""
     checklist_sha256: str = ""
+    operator: str = ""
+    lot: str = ""
+    lot_expires_ms: int = 0
+    mixed_ms: int = 0
 
 
 class SessionEndedEvent(Message):

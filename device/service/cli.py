@@ -92,10 +92,28 @@ def _date(text: str) -> date:
     return when
 
 
+def _moment(text: str) -> datetime:
+    try:
+        when = datetime.strptime(text, "%Y-%m-%d %H:%M")  # noqa: DTZ007 - this computer's own time, made so by astimezone
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no moment; write "YYYY-MM-DD HH:MM", as in "2026-09-30 14:05"'
+        ) from error
+    if when.year < 1971:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are moments from 1971 on")
+    return when
+
+
 def _client_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", type=Path, metavar="DIR", help="state directory of the controller to talk to")
     parser.add_argument("--socket", type=Path, metavar="PATH", help="its control socket (default: in --state)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _vial_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lot", default="", metavar="LOT", help="the serum's lot")
+    parser.add_argument("--lot-expires", type=_date, metavar="YYYY-MM-DD", help="the last day on which it may be given")
+    parser.add_argument("--mixed-at", type=_moment, metavar='"YYYY-MM-DD HH:MM"', help="when it was mixed, local time")
 
 
 def _service_options(parser: argparse.ArgumentParser) -> None:
@@ -160,6 +178,8 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--override", default="", metavar="REASON", help="start although a soft limit refuses; stands in the journal"
     )
     start.add_argument("--by", default="", metavar="NAME", help="whose word the override is; both are published")
+    start.add_argument("--operator", default="", metavar="NAME", help="who treats; stands in the journal, published")
+    _vial_options(start)
     start.add_argument("--checklist", default="", metavar="NAME", help="what is confirmed first (formulary/checklists)")
     _client_options(start)
     start.set_defaults(call="device.service.treatment_commands:session_start")

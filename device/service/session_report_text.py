@@ -40,7 +40,8 @@ _STARTED_SHOWN: Final = frozenset(
     {
         "session_id", "profile", "profile_sha256", "serum", "serum_sha256", "syringe", "syringe_sha256", "patient",
         "weight_g", "regions", "region_points", "at_ms", "ingredients", "ug_per_ml", "before_nl",
-        "formulary_version", "formulary_sha256",
+        "formulary_version", "formulary_sha256", "operator", "lot", "lot_expires_ms", "mixed_ms", "checklist",
+        "checklist_sha256",
     }
 )  # fmt: skip
 
@@ -117,6 +118,7 @@ def report_lines(report: SessionReport, zone: tzinfo | None) -> list[str]:
 
 def _header(report: SessionReport, zone: tzinfo | None) -> list[str]:
     started = report.started
+    vial = _vial(started.lot, started.lot_expires_ms, started.mixed_ms)
     title = f"Session {started.session_id}"
     mark = "SIMULATED: no patient was treated" if report.simulated else ""
     weight = f", {_decimal(started.weight_g, 1000)} kg" if started.weight_g is not None else ", weight not given"
@@ -131,7 +133,11 @@ def _header(report: SessionReport, zone: tzinfo | None) -> list[str]:
         *_row("profile", f"{started.profile}, sha256 {started.profile_sha256[:DIGEST]}"),
         *_row("serum", f"{started.serum}, sha256 {started.serum_sha256[:DIGEST]}"),
         *_row("syringe", f"{started.syringe}, sha256 {started.syringe_sha256[:DIGEST]}"),
+        *(_row("operator", started.operator) if started.operator else []),
+        *(_row("vial", vial) if vial else []),
     ]
+    if started.checklist:
+        lines += _row("check-list", f"{started.checklist}, sha256 {started.checklist_sha256[:DIGEST]}")
     if started.formulary_version:
         digest = f"sha256 {started.formulary_sha256[:DIGEST]}"
         lines += _row("formulary", f"version {started.formulary_version}, {digest}, when the session began")
@@ -144,6 +150,16 @@ def _header(report: SessionReport, zone: tzinfo | None) -> list[str]:
     shown = {name: value for name, value in further.items() if name not in _STARTED_SHOWN and value not in _EMPTY}
     lines += [line for name, value in shown.items() for line in _row(name, str(value))]
     return lines
+
+
+def _vial(lot: str, expires_ms: int, mixed_ms: int) -> str:
+    """Return what was told of a vial; empty where nothing was."""
+    told = (
+        f"lot {lot}" if lot else "",
+        f"not to be given from {_utc(expires_ms)} on" if expires_ms else "",
+        f"mixed {_utc(mixed_ms)}" if mixed_ms else "",
+    )
+    return ", ".join(filter(None, told))
 
 
 _EMPTY: Final[tuple[object, ...]] = ("", None, [], 0)

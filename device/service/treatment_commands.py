@@ -6,6 +6,7 @@ Only the control socket and the standard library: `status` must be quick on a Pi
 import argparse
 import json
 import sys
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from device.service.control_client import CommandRefused, ControllerAbsent, ask, socket_path
@@ -56,6 +57,7 @@ def status(options: argparse.Namespace) -> int:
             ),
             *([f"course     {_course_words(result)}"] if result["course"] else []),
             *_checklist_lines(result),
+            *_vial_lines(result),
             f"shots      {result['shots']} of {result['shots_planned'] or '-'}"
             + (f"  region {result['region']} ({result['region_left']} left)" if result["region"] else ""),
             f"left       {result['shots_left']} shots until a limit: {result['first_limit_reached']}",
@@ -86,6 +88,20 @@ def _checklist_lines(result: dict[str, Any]) -> list[str]:
         return []
     still_open = ", ".join(result["checklist_open"].split(",")) if result["checklist_open"] else ""
     return [f"check-list {result['checklist']}, {f'OPEN: {still_open}' if still_open else 'all confirmed'}"]
+
+
+def _vial_lines(result: dict[str, Any]) -> list[str]:
+    told = (
+        f"lot {result['lot']}" if result["lot"] else "",
+        f"until {_local(result['lot_expires_ms'])}" if result["lot_expires_ms"] else "",
+        f"mixed {_local(result['mixed_ms'])}" if result["mixed_ms"] else "",
+    )
+    operator = [f"operator   {result['operator']}"] if result["operator"] else []
+    return operator + ([f"vial       {', '.join(filter(None, told))}"] if any(told) else [])
+
+
+def _local(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _course_words(result: dict[str, Any]) -> str:
@@ -134,12 +150,30 @@ def session_start(options: argparse.Namespace) -> int:
         "override_reason": options.override,
         "override_by": options.by,
         "checklist": options.checklist,
+        "operator": options.operator,
+        **_vial(options),
     }
     result = asked(options, "session_start", arguments)
     course = f" ({_course_words(result)})" if result["course"] else ""
     following = "mesogun session check, mesogun prime" if result["checklist_open"] else "mesogun prime"
     text = f"session {result['session_id']}{course} started; next: {following}, then mesogun arm"
     return show(options, result, text)
+
+
+def _vial(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what is told of the vial, in the wall clock's milliseconds; a lot may be given on its last day."""
+    last_day: date | None = options.lot_expires
+    expires_ms = 0 if last_day is None else _ms(datetime.combine(last_day + timedelta(days=1), time()))
+    return {
+        "lot": options.lot,
+        "lot_expires_ms": expires_ms,
+        "mixed_ms": 0 if options.mixed_at is None else _ms(options.mixed_at),
+    }
+
+
+def _ms(local: datetime) -> int:
+    """Return a moment of this computer's own time in milliseconds since 1970."""
+    return int(local.astimezone().timestamp()) * 1000
 
 
 def session_check(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from device.core.profile import Mode, Profile, TriggerStyle
 from device.core.serum import Ingredient, Serum
 from device.core.syringe import Syringe
 from device.core.units import Increments, Micrograms
+from device.core.vial import HOUR_MS
 from device.settings.values import (
     MICROLITRES,
     MICROLITRES_PER_S,
@@ -201,6 +202,10 @@ class SerumFile(FormularyFile):
 
     vial_ml: Annotated[Decimal, quantity("volume of the vial", MILLILITRES, "0.1", "100")]
     checklist_required: Annotated[bool, Flag("whether no session gives it without a check-list")]
+    lot_required: Annotated[bool, Flag("whether no session gives it without its lot and when that expires")]
+    use_within_hours: Annotated[
+        int | None, Count("how long after mixing it may be given; as long as its lot if left out", 1, 720)
+    ] = None
     ingredients: Annotated[list[IngredientTable], Field(min_length=1, max_length=INGREDIENTS_MOST)]
 
     @model_validator(mode="after")
@@ -222,6 +227,8 @@ class SerumFile(FormularyFile):
             ingredients=tuple(ingredient.to_ingredient() for ingredient in self.ingredients),
             vial_nl=nanolitres(self.vial_ml, MILLILITRES),
             checklist_required=self.checklist_required,
+            lot_required=self.lot_required,
+            use_within_ms=(self.use_within_hours or 0) * HOUR_MS,
         )
 
 

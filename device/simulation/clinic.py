@@ -19,6 +19,7 @@ from device.core.faults import Fault
 from device.core.patient_day import DAY_MS
 from device.core.profile import Mode
 from device.core.session import Region
+from device.core.vial import Vial
 from device.simulation.controller_process import Answer
 from device.simulation.gun import VirtualGun
 
@@ -85,6 +86,8 @@ def start_session(gun: VirtualGun, treatment: Treatment, *, session_id: str = "s
             patient=treatment.patient,
             weight_g=treatment.weight_g,
             regions=(Region("crown", treatment.points),),
+            operator="the simulated clinician",
+            vial=Vial("simulated", request.at_ms + DAY_MS, mixed_ms=request.at_ms, told_ms=request.at_ms),
             checklist=checklist.value if checklist is not None else None,
             checklist_sha256=checklist.sha256 if checklist is not None else "",
         )

@@ -69,6 +69,12 @@ STARTED = SessionStarted(
     before_nl=20_000,
     formulary_version=3,
     formulary_sha256="04" * 32,
+    checklist="standard",
+    checklist_sha256="05" * 32,
+    operator="nurse-b",
+    lot="L-2231",
+    lot_expires_ms=START_MS + 90 * 24 * HOUR_MS,
+    mixed_ms=START_MS + HOUR_MS,
 )
 TAKEN = FormularyTaken(
     version=3,

@@ -367,6 +367,18 @@ WRONG_LINES = [
         'checklist_required: found nothing; required is true or false; add "checklist_required = ..."',
     ),
     wrong(
+        "a serum that holds for no hour",
+        (LIDOCAINE, "use_within_hours = 4", "use_within_hours = 0"),
+        EDITED,
+        "use_within_hours: found 0; allowed is a whole number, 1 to 720; write a value in this range",
+    ),
+    wrong(
+        "a serum that holds for minutes",
+        (LIDOCAINE, "use_within_hours = 4", "use_within_minutes = 30"),
+        EDITED,
+        "use_within_minutes: found an unknown key; the nearest key is use_within_hours; did you mean use_within_hours?",
+    ),
+    wrong(
         "a least gap above the target",
         (WEEKLY, "least_days = 7", "least_days = 8"),
         EDITED,
