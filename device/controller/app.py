@@ -11,6 +11,7 @@ import os
 import signal
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -49,8 +50,10 @@ from device.core.events import (
     DisarmRequested,
     FaultClearRequested,
     HomeRequested,
+    PauseRequested,
     PrimeRequested,
     Request,
+    ResumeRequested,
     RollBackRequested,
     SessionStartRequested,
     SessionStopRequested,
@@ -80,6 +83,17 @@ log = logging.getLogger(__name__)
 
 VERSION: Final = version("mesogun")
 """Read once: it is a search in the file system."""
+
+_PLAIN: Final[dict[str, Callable[[Request], Command]]] = {
+    "session_pause": PauseRequested,
+    "session_resume": ResumeRequested,
+    "session_stop": SessionStopRequested,
+    "arm": ArmRequested,
+    "disarm": DisarmRequested,
+    "alarm_silence": AlarmSilenceRequested,
+    "fault_clear": FaultClearRequested,
+}
+"""The commands without arguments."""
 
 PRIORITY: Final = 10
 """SCHED_FIFO priority of the controller: the permit must not wait for other programs; far below the strokes' 50."""
@@ -376,16 +390,8 @@ class Controller:
                 return self._session_start(arguments, request)
             case "session_check", CheckArguments():
                 return CheckRequested(request, tuple(arguments.items), arguments.by)
-            case "session_stop", _:
-                return SessionStopRequested(request)
-            case "arm", _:
-                return ArmRequested(request)
-            case "disarm", _:
-                return DisarmRequested(request)
-            case "alarm_silence", _:
-                return AlarmSilenceRequested(request)
             case _:
-                return FaultClearRequested(request)
+                return _PLAIN[command](request)
 
     def _calibrate(self, arguments: CalibrateArguments, request: Request) -> CalibrateRequested:
         syringe = _named(self._options.configuration.syringes, "syringe", arguments.syringe)

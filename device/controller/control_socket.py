@@ -117,6 +117,8 @@ COMMANDS: Final[dict[str, type[Arguments]]] = {
     "prime": PrimeArguments,
     "session_start": SessionStartArguments,
     "session_check": CheckArguments,
+    "session_pause": Arguments,
+    "session_resume": Arguments,
     "session_stop": Arguments,
     "arm": Arguments,
     "disarm": Arguments,

@@ -107,6 +107,20 @@ class CheckRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """Pause the session: what is loaded is unloaded, and nothing is primed or armed until it is resumed."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Go on with a paused session; arming is another command."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStopRequested:
     """End the session."""
 
@@ -153,6 +167,8 @@ Command: TypeAlias = (
     | FaultClearRequested
     | AlarmSilenceRequested
     | CheckRequested
+    | PauseRequested
+    | ResumeRequested
 )
 
 

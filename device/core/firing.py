@@ -32,7 +32,7 @@ from device.core.realtime_messages import (
     Unload,
 )
 from device.core.safety import SHUTTING_DOWN, fault, uncertain
-from device.core.session_care import not_cared_for
+from device.core.session_care import not_cared_for, paused
 from device.core.settlement import Seen
 from device.core.steps import Step, back, given_up, prepend, refused, taken
 from device.core.treatment import next_magazine, next_shot_refusals
@@ -69,6 +69,8 @@ def already_armed(console: Console, event: ArmRequested) -> Step:
     """Answer an arming that is in force; take back a disarming that has not reached the load yet."""
     if console.stopping:
         return refused(console, event, (SHUTTING_DOWN,))
+    if why := paused(console):
+        return refused(console, event, why)
     if not console.armed and console.state is not State.LOADING:
         return refused(console, event, ("the gun is being disarmed: try again",))
     return replace(console, armed=True), (Commit((taken(event),)), Reply(event.request, accepted=True, reasons=()))

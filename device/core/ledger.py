@@ -23,6 +23,8 @@ from device.core.records import (
     Record,
     Refilled,
     SessionEnded,
+    SessionPaused,
+    SessionResumed,
     SessionStarted,
     SyringeCalibrated,
 )
@@ -36,6 +38,7 @@ class SessionTotals:
     """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial.
 
     `checked` are the confirmed items of its check-list. `vial` is what was told of the one that it draws from.
+    `paused`: nothing is primed or armed until somebody resumes it.
     """
 
     started: SessionStarted
@@ -46,6 +49,7 @@ class SessionTotals:
     primed_nl: int = 0
     checked: tuple[str, ...] = ()
     vial: Vial = UNTOLD
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,8 @@ def _looked_after(ledger: Ledger, record: Record) -> Ledger:
         case ItemChecked():
             others = (item for item in session.checked if item != record.item)
             session = replace(session, checked=(*others, record.item))
+        case SessionPaused() | SessionResumed():
+            session = replace(session, paused=isinstance(record, SessionPaused))
         case _:
             return ledger
     return replace(ledger, session=session)

@@ -23,6 +23,7 @@ from device.core.events import (
     FaultOccurred,
     Happening,
     HomeRequested,
+    PauseRequested,
     PlungerAtTop,
     PositionRead,
     PrimeRequested,
@@ -30,6 +31,7 @@ from device.core.events import (
     PumpProbed,
     RealtimeRestarted,
     RefillDone,
+    ResumeRequested,
     RollBackRequested,
     SessionStartRequested,
     SessionStopRequested,
@@ -85,7 +87,7 @@ from device.core.safety import (
     restarted,
     shutdown,
 )
-from device.core.session_care import check
+from device.core.session_care import check, pause, resume
 from device.core.steps import Step, refused
 from device.core.upkeep import calibrate, roll_back
 
@@ -130,6 +132,9 @@ def _on(handler: Handler, *to: State) -> Transition:
 
 
 _EVERY = tuple(State)
+_DISARMING = (State.SESSION, State.REFILLING, State.LOADING, State.ARMED, State.FIRING, State.SETTLING)
+"""Where the operator can say that nothing more shall be fired."""
+
 _LOADED = (State.LOADING, State.REFILLING, State.SESSION)
 """Where asking for the next magazine can lead: it is loaded, drawn for, or a limit is reached."""
 
@@ -149,6 +154,7 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.SESSION, CalibrateRequested): _on(calibrate, State.SESSION),
     (State.SESSION, RollBackRequested): _on(roll_back, State.SESSION),
     (State.SESSION, CheckRequested): _on(check, State.SESSION),
+    (State.SESSION, ResumeRequested): _on(resume, State.SESSION),
     (State.SESSION, PrimeRequested): _on(prime, State.PRIMING, State.REFILLING, State.SESSION),
     (State.SESSION, SessionStopRequested): _on(session_stop, State.DISARMED),
     (State.SESSION, ArmRequested): _on(arm, *_LOADED),
@@ -174,10 +180,8 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.FAULT, Ready): _on(realtime_ready, State.FAULT),
     (State.FAULT, Homed): _on(fault_homed, State.FAULT),
     **{(state, ArmRequested): _on(already_armed, state) for state in (State.LOADING, State.ARMED, State.FIRING)},
-    **{
-        (state, DisarmRequested): _on(disarm, state)
-        for state in (State.SESSION, State.REFILLING, State.LOADING, State.ARMED, State.FIRING, State.SETTLING)
-    },
+    **{(state, DisarmRequested): _on(disarm, state) for state in _DISARMING},
+    **{(state, PauseRequested): _on(pause, state) for state in _DISARMING},
     **{(state, Ready): _on(realtime_ready, state) for state in (State.SETTLING, State.SESSION, State.DISARMED)},
     **{(state, AlarmSilenceRequested): _on(alarm_silence, state) for state in _EVERY},
     **{(state, PressIgnored): _on(press_ignored, state) for state in _EVERY},

@@ -42,7 +42,7 @@ from device.core.records import (
 )
 from device.core.safety import fault
 from device.core.session import Session
-from device.core.session_care import too_old
+from device.core.session_care import paused, paused_by_restart, too_old
 from device.core.settlement import POSITION_TOLERANCE
 from device.core.shot_plan import PlanRefused, plan_prime, plan_stroke
 from device.core.steps import Step, back, book, prepend, refused, taken
@@ -57,9 +57,13 @@ EMPTIES_SYRINGE = (
 
 
 def started(console: Console, event: Started) -> Step:
-    """Begin the self-test with the pump: whatever program it still holds is terminated before anything else."""
+    """Begin the self-test with the pump: whatever program it still holds is terminated before anything else.
+
+    A session that an earlier controller had open is paused.
+    """
     console, effects = formulary_step(console)
-    return replace(console, state=State.SELF_TEST, probed=False), (*effects, ProbePump())
+    console, pausing = paused_by_restart(console)
+    return replace(console, state=State.SELF_TEST, probed=False), (*effects, *pausing, ProbePump())
 
 
 def test_probed(console: Console, event: PumpProbed) -> Step:
@@ -127,6 +131,7 @@ def not_fit(console: Console, at_ms: int) -> tuple[str, ...]:
     reasons = [reason.message for reason in (*unusable_formulary(console, at_ms), *too_old(console, at_ms))]
     if console.session is None:
         reasons.append("no session is open")
+    reasons += paused(console)
     if console.ledger.open_intent is not None:
         reasons.append("the last magazine is not settled yet")
     if not console.ready:

@@ -302,6 +302,23 @@ class ItemChecked:
     uid: int
 
 
+@dataclass(frozen=True, slots=True)
+class SessionPaused:
+    """A session was paused; `reason` is `operator`, or `restart` where the controller that had it open has ended."""
+
+    KIND: ClassVar[str] = "session_paused"
+    session_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResumed:
+    """A paused session goes on."""
+
+    KIND: ClassVar[str] = "session_resumed"
+    session_id: str
+
+
 Record: TypeAlias = (
     Booted
     | CommandTaken
@@ -320,6 +337,8 @@ Record: TypeAlias = (
     | FaultsCleared
     | LimitOverridden
     | ItemChecked
+    | SessionPaused
+    | SessionResumed
 )
 
 KINDS: dict[str, type[Record]] = {
@@ -342,6 +361,8 @@ KINDS: dict[str, type[Record]] = {
         FaultsCleared,
         LimitOverridden,
         ItemChecked,
+        SessionPaused,
+        SessionResumed,
     )
 }
 

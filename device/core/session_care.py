@@ -1,16 +1,23 @@
-"""What is looked after around the shots of a session: its check-list, the age of its serum.
+"""What is looked after around the shots of a session: its check-list, the age of its serum, its pauses.
 
-Handlers for what an operator says, and the reasons by which it keeps the gun from being armed. Moves nothing.
+Handlers for what an operator says, and the reasons by which it keeps the gun from being armed. Moves nothing: a pause
+unloads what is loaded, as a disarming does. A session that outlives its controller is paused at the next start: whoever
+goes on with it has looked at the patient first.
 """
 
+from typing import Final
+
 from device.core.checklist import check_refusals, checklist_refusals
-from device.core.console import Console
-from device.core.effects import Commit, Reply
-from device.core.events import CheckRequested
+from device.core.console import Console, State
+from device.core.effects import Commit, Effect, Reply, Send
+from device.core.events import CheckRequested, PauseRequested, ResumeRequested
 from device.core.limits import Refusal
-from device.core.records import ItemChecked
-from device.core.steps import Step, book, refused, taken
+from device.core.realtime_messages import Unload
+from device.core.records import ItemChecked, SessionPaused, SessionResumed
+from device.core.steps import Step, book, given_up, prepend, refused, taken
 from device.core.vial import age_refusals
+
+PAUSED: Final = "the session is paused: `mesogun session resume`"
 
 
 def not_cared_for(console: Console) -> tuple[Refusal, ...]:
@@ -27,6 +34,42 @@ def too_old(console: Console, at_ms: int) -> tuple[Refusal, ...]:
     if session is None or totals is None:
         return ()
     return age_refusals(totals.vial, console.ledger.drawn, session.serum, now_ms=at_ms)
+
+
+def paused(console: Console) -> tuple[str, ...]:
+    """Return why nothing is primed or armed in a paused session; empty in one that is not."""
+    totals = console.ledger.session
+    return (PAUSED,) if totals is not None and totals.paused else ()
+
+
+def paused_by_restart(console: Console) -> Step:
+    """Pause the session that an earlier controller left open."""
+    if console.session is None or paused(console):
+        return console, ()
+    record = SessionPaused(console.session.session_id, "restart")
+    return book(console, record), (Commit((record,)),)
+
+
+def pause(console: Console, event: PauseRequested) -> Step:
+    """Pause: what is loaded is unloaded, what is being loaded or drawn for is given up."""
+    if console.session is None or paused(console):
+        return refused(console, event, ("the session is paused already",))
+    record = SessionPaused(console.session.session_id, "operator")
+    effects: tuple[Effect, ...] = (
+        Commit((taken(event), record)),
+        Reply(event.request, accepted=True, reasons=()),
+    )
+    if console.state in (State.ARMED, State.FIRING):
+        effects = (Send(Unload()), *effects)
+    return prepend(effects, given_up(book(console, record), "the session was paused"))
+
+
+def resume(console: Console, event: ResumeRequested) -> Step:
+    """Go on; whatever else keeps the gun from being armed is told by the arming."""
+    if console.session is None or not paused(console):
+        return refused(console, event, ("the session is not paused",))
+    record = SessionResumed(console.session.session_id)
+    return book(console, record), (Commit((taken(event), record)), Reply(event.request, accepted=True, reasons=()))
 
 
 def check(console: Console, event: CheckRequested) -> Step:

@@ -18,7 +18,9 @@ from device.core.events import (
     DisarmRequested,
     FaultClearRequested,
     HomeRequested,
+    PauseRequested,
     PrimeRequested,
+    ResumeRequested,
     RollBackRequested,
     SessionStartRequested,
     SessionStopRequested,
@@ -44,6 +46,8 @@ COMMAND_NAMES: dict[type[Command], str] = {
     FaultClearRequested: "fault clear",
     AlarmSilenceRequested: "alarm silence",
     CheckRequested: "session check",
+    PauseRequested: "session pause",
+    ResumeRequested: "session resume",
 }
 
 

@@ -291,6 +291,21 @@ class ItemCheckedEvent(Message):
     uid: int
 
 
+class SessionPausedEvent(Message):
+    """A session was paused: by the `operator`, or by a `restart` of the controller."""
+
+    kind: Literal["session_paused"] = "session_paused"
+    kind_code: Literal[18] = 18
+    reason: str
+
+
+class SessionResumedEvent(Message):
+    """A paused session goes on."""
+
+    kind: Literal["session_resumed"] = "session_resumed"
+    kind_code: Literal[19] = 19
+
+
 class ConnectionStatus(Message):
     """Whether the console is connected; the broker itself publishes the `lost` one (last will)."""
 
@@ -394,7 +409,9 @@ CHANNELS: Final[Mapping[str, Channel]] = {
     "state/machine": Channel((MachineState,), qos=1, retain=True),
     "live/session": Channel((LiveSession,), qos=0, retain=False),
     "event/shot": Channel((ShotEvent,), qos=1, retain=False),
-    "event/session": Channel((SessionStartedEvent, SessionEndedEvent), qos=1, retain=False),
+    "event/session": Channel(
+        (SessionStartedEvent, SessionPausedEvent, SessionResumedEvent, SessionEndedEvent), qos=1, retain=False
+    ),
     "event/alarm": Channel((FaultRaisedEvent, FaultsClearedEvent), qos=1, retain=False),
     "event/audit": Channel(
         (

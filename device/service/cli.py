@@ -163,7 +163,7 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     status.set_defaults(call="device.service.treatment_commands:status")
 
     session = commands.add_parser("session", help="start or stop a session; list them, report one").add_subparsers(
-        dest="subcommand", metavar="start|check|stop|list|report", required=True
+        dest="subcommand", metavar="start|check|pause|resume|stop|list|report", required=True
     )
     start = session.add_parser("start", help="start a session")
     start.add_argument("--profile", required=True, metavar="NAME", help="how to inject (formulary/profiles)")
@@ -188,9 +188,14 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     check.add_argument("--by", default="", metavar="NAME", help="who answers for it; stands in the journal, published")
     _client_options(check)
     check.set_defaults(call="device.service.treatment_commands:session_check")
-    stop = session.add_parser("stop", help="stop the session")
-    _client_options(stop)
-    stop.set_defaults(call="device.service.treatment_commands:session_stop")
+    for name, text in (
+        ("pause", "fire and prime nothing until it is resumed"),
+        ("resume", "go on with a paused session"),
+        ("stop", "stop the session"),
+    ):
+        simple = session.add_parser(name, help=text)
+        _client_options(simple)
+        simple.set_defaults(call=f"device.service.treatment_commands:session_{name}")
     _add_session_records(session)
 
     for name, text in (("arm", "authorise shots"), ("disarm", "fire nothing more")):

@@ -33,7 +33,11 @@ LABEL: Final = 13
 DIGEST: Final = 16
 """Digits shown of a file's digest: enough to tell two files apart; --json has them all."""
 
-SECTIONS: Final = (("item_checked", "Check-list"), ("limit_overridden", "Overridden limits"))
+SECTIONS: Final = (
+    (("item_checked",), "Check-list"),
+    (("session_paused", "session_resumed"), "Pauses"),
+    (("limit_overridden",), "Overridden limits"),
+)
 """Kinds of record with a heading of their own: an auditor is told when there were none, too."""
 
 _STARTED_SHOWN: Final = frozenset(
@@ -354,10 +358,11 @@ def _timings(report: SessionReport) -> list[str]:
 
 def _others(report: SessionReport) -> list[list[str]]:
     sections = []
-    for kind, heading in SECTIONS:
-        found = [one for one in report.others if one.kind == kind]
+    for kinds, heading in SECTIONS:
+        found = [one for one in report.others if one.kind in kinds]
         sections.append([*_heading(heading), *(_other_lines(found) or ["none"])])
-    others = [one for one in report.others if one.kind not in dict(SECTIONS)]
+    headed = {kind for kinds, _ in SECTIONS for kind in kinds}
+    others = [one for one in report.others if one.kind not in headed]
     if others:
         sections.append([*_heading("Other records"), *_other_lines(others)])
     return sections

@@ -43,7 +43,7 @@ def status(options: argparse.Namespace) -> int:
         return show(options, result, "")
     lines = [
         (
-            f"state      {result['state']}{' (armed)' if result['armed'] else ''}"
+            f"state      {result['state']}{' (armed)' if result['armed'] else ''}{_paused(result)}"
             f"{'   SIMULATED' if result['simulated'] else ''}"
         ),
         f"needle     {'homed' if result['homed'] else 'not homed: mesogun home'}",
@@ -81,6 +81,10 @@ def status(options: argparse.Namespace) -> int:
         lines.append(f"ALARM      {_alarm_words(result)}")
     lines += _fault_lines(result["fault_list"])
     return show(options, result, "\n".join(lines))
+
+
+def _paused(result: dict[str, Any]) -> str:
+    return "  PAUSED: mesogun session resume" if result["paused"] else ""
 
 
 def _checklist_lines(result: dict[str, Any]) -> list[str]:
@@ -189,6 +193,16 @@ def session_check(options: argparse.Namespace) -> int:
 def _item_line(item: dict[str, Any]) -> str:
     mark = "done" if item["checked"] else "OPEN" if item["required"] else "open"
     return f"{mark}  {item['key']:<20} {item['text']}{'' if item['required'] else ' (not required)'}"
+
+
+def session_pause(options: argparse.Namespace) -> int:
+    """`mesogun session pause`."""
+    return show(options, asked(options, "session_pause"), "paused; to go on: mesogun session resume, mesogun arm")
+
+
+def session_resume(options: argparse.Namespace) -> int:
+    """`mesogun session resume`."""
+    return show(options, asked(options, "session_resume"), "resumed; next: mesogun arm")
 
 
 def session_stop(options: argparse.Namespace) -> int:

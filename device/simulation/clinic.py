@@ -13,6 +13,7 @@ from device.core.events import (
     CheckRequested,
     FaultClearRequested,
     HomeRequested,
+    ResumeRequested,
     SessionStartRequested,
 )
 from device.core.faults import Fault
@@ -132,12 +133,20 @@ def _watch_strokes(gun: VirtualGun) -> None:
         gun.run_until(another_or_over, within_ms=PATIENCE_MS)
 
 
+def arm(gun: VirtualGun) -> Answer:
+    """Arm; a session that a restart has paused is resumed first."""
+    totals = gun.console.ledger.session
+    if totals is not None and totals.paused:
+        gun.ask(ResumeRequested)
+    return gun.ask(ArmRequested)
+
+
 def treat(gun: VirtualGun, *, presses_most: int, move_ms: float = 0) -> Answer:
     """Arm and treat until the session's points are done or nothing more happens; returns the arming's answer.
 
     `move_ms` is what the way from one point to the next takes.
     """
-    answer = gun.ask(ArmRequested)
+    answer = arm(gun)
     for _ in range(presses_most):
         if not wait_armed(gun):
             break

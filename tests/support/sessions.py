@@ -27,6 +27,8 @@ from device.core.records import (
     Record,
     Refilled,
     SessionEnded,
+    SessionPaused,
+    SessionResumed,
     SessionStarted,
     ShotGiven,
     SyringeCalibrated,
@@ -305,11 +307,13 @@ def eventful() -> Chain:
     chain.add(command("fault clear", uid=1001), FaultsCleared([101], 1001), command("arm"))
     cut = intent(6, 5, shots=1, region="temple-left")
     chain.add(cut).later(9 * MINUTE_MS).boot("boot-2")
+    chain.add(SessionPaused(SESSION_ID, "restart"))
     chain.add(*outcome(cut, WHOLE, reason="recovered", ended="recovered", certain=False))
     chain.add(fault(403, "dose_uncertain", detail="magazine 6 booked at its largest possible dose"))
     chain.add(command("fault clear"), FaultsCleared([403], 1000), PlungerFound(expected=23_498, position=23_490))
     chain.add(Unknown("course_noted", course="alopecia-4", number=2, remarks=""))
     last = intent(7, 6, shots=1, region="temple-left")
+    chain.add(command("session resume"), SessionResumed(SESSION_ID))
     chain.add(command("arm"), last, *outcome(last, WHOLE), command("session stop"))
     end = SessionEnded(SESSION_ID, "stopped", 6, 93_459, START_MS + 2 * HOUR_MS + 15 * MINUTE_MS)
     return chain.add(end).later(MINUTE_MS).add(command("status", uid=33))

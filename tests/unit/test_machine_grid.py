@@ -50,6 +50,8 @@ DisarmRequested       x     x      x       x      x       =      =       =     =
 FaultClearRequested   x     x      x       x      x       x      x       x     x      x      x      test
 AlarmSilenceRequested x     x      x       x      x       x      x       x     x      x      x      =
 CheckRequested        x     x      x       x      x       x      x       x     x      x      x      x
+PauseRequested        x     x      x       x      x       =      =       =     =      =      =      x
+ResumeRequested       x     x      x       x      x       x      x       x     x      x      x      x
 Started               test  !      !       !      !       !      !       !     !      !      !      !
 PumpProbed            !     =      -       !      !       !      -       !     !      !      !      -
 PumpLoaded            !     !      !       !      =       !      !       =     !      !      !      -
