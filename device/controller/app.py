@@ -23,6 +23,8 @@ from device.controller.child_process import ChildProcess
 from device.controller.control_socket import (
     Arguments,
     CalibrateArguments,
+    ChangeNeedleArguments,
+    ChangeSyringeArguments,
     CheckArguments,
     CommandRefused,
     ControlSocket,
@@ -31,6 +33,7 @@ from device.controller.control_socket import (
     RollBackArguments,
     SessionStartArguments,
     SocketInUse,
+    VialArguments,
 )
 from device.controller.journal import Journal
 from device.controller.journal_writer import JournalWriter
@@ -45,6 +48,9 @@ from device.core.events import (
     AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
+    ChangeNeedleRequested,
+    ChangeSyringeRequested,
+    ChangeVialRequested,
     CheckRequested,
     Command,
     DisarmRequested,
@@ -390,6 +396,12 @@ class Controller:
                 return self._session_start(arguments, request)
             case "session_check", CheckArguments():
                 return CheckRequested(request, tuple(arguments.items), arguments.by)
+            case "change_vial", VialArguments():
+                return ChangeVialRequested(request, _vial(arguments, request))
+            case "change_needle", ChangeNeedleArguments():
+                return ChangeNeedleRequested(request, arguments.needle)
+            case "change_syringe", ChangeSyringeArguments():
+                return ChangeSyringeRequested(request, arguments.syringe, arguments.patient_detached)
             case _:
                 return _PLAIN[command](request)
 
@@ -431,7 +443,8 @@ class Controller:
             checklist=checklist.value if checklist is not None else None,
             checklist_sha256=checklist.sha256 if checklist is not None else "",
             operator=arguments.operator,
-            vial=Vial(arguments.lot, arguments.lot_expires_ms, arguments.mixed_ms, told_ms=request.at_ms),
+            vial=_vial(arguments, request),
+            needle=arguments.needle,
         )
 
     def _checklist(self, asked: str, of_course: str) -> Loaded[Checklist] | None:
@@ -440,6 +453,10 @@ class Controller:
             raise CommandRefused(f"the course's check-list is {of_course}: leave --checklist out, or name that one")
         name = asked or of_course
         return _named(self._options.configuration.checklists, "check-list", name) if name else None
+
+
+def _vial(arguments: VialArguments, request: Request) -> Vial:
+    return Vial(arguments.lot, arguments.lot_expires_ms, arguments.mixed_ms, told_ms=request.at_ms)
 
 
 def _named(files: Any, kind: str, name: str) -> Loaded[Any]:

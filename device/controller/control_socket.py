@@ -82,7 +82,15 @@ class RegionArguments(Arguments):
     points: int = Field(ge=1, le=1000)
 
 
-class SessionStartArguments(Arguments):
+class VialArguments(Arguments):
+    """`change_vial`, and what a session's start tells of its vial: 0 for a moment that nobody told."""
+
+    lot: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
+    lot_expires_ms: int = Field(default=0, ge=0, le=TS_MS_MAX)
+    mixed_ms: int = Field(default=0, ge=0, le=TS_MS_MAX)
+
+
+class SessionStartArguments(VialArguments):
     """`session_start`: names of configured files; the weight in grams; opaque patient id; a soft limit's override."""
 
     profile: str = Field(min_length=1, max_length=80)
@@ -97,9 +105,20 @@ class SessionStartArguments(Arguments):
     override_by: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
     checklist: str = Field(default="", max_length=80)
     operator: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
-    lot: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
-    lot_expires_ms: int = Field(default=0, ge=0, le=TS_MS_MAX)
-    mixed_ms: int = Field(default=0, ge=0, le=TS_MS_MAX)
+    needle: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
+
+
+class ChangeNeedleArguments(Arguments):
+    """`change_needle`: the new one's id, empty where it has none."""
+
+    needle: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
+
+
+class ChangeSyringeArguments(Arguments):
+    """`change_syringe`: its type, which must be the session's, and that no patient is attached."""
+
+    syringe: str = Field(default="", max_length=80)
+    patient_detached: bool = False
 
 
 class CheckArguments(Arguments):
@@ -117,6 +136,9 @@ COMMANDS: Final[dict[str, type[Arguments]]] = {
     "prime": PrimeArguments,
     "session_start": SessionStartArguments,
     "session_check": CheckArguments,
+    "change_vial": VialArguments,
+    "change_needle": ChangeNeedleArguments,
+    "change_syringe": ChangeSyringeArguments,
     "session_pause": Arguments,
     "session_resume": Arguments,
     "session_stop": Arguments,

@@ -16,7 +16,7 @@ from typing import Any, Final
 from device.core.checklist import open_items
 from device.core.console import Console
 from device.core.faults import CATALOGUE, Fault
-from device.core.session_care import not_cared_for, paused, too_old
+from device.core.session_care import held_back, not_cared_for, too_old
 from device.core.treatment import next_shot_refusals, shots_left
 from device.core.units import Nanolitres
 from device.core.upkeep import unusable_formulary
@@ -55,6 +55,10 @@ def snapshot(console: Console) -> dict[str, Any]:
         "course_session": session.course_session if session is not None else 0,
         "course_sessions": session.course_sessions if session is not None else 0,
         **_checklist(console),
+        "needle": console.ledger.needle.needle,
+        "needle_shots": console.ledger.needle.shots,
+        "needle_shots_limit": console.spec.limits.needle_shots,
+        "vial_drawn_nl": totals.drawn_nl if totals is not None else 0,
         "paused": totals is not None and totals.paused,
         "operator": totals.started.operator if totals is not None else "",
         "lot": totals.vial.lot if totals is not None else "",
@@ -98,7 +102,7 @@ def refusals(console: Console, at_ms: int) -> list[str]:
     if console.session is None:
         return unusable
     unmet = (*too_old(console, at_ms), *not_cared_for(console), *next_shot_refusals(console, console.session))
-    return [*unusable, *paused(console), *(reason.message for reason in unmet)]
+    return [*unusable, *held_back(console), *(reason.message for reason in unmet)]
 
 
 def checklist_items(console: Console) -> list[dict[str, Any]]:

@@ -95,6 +95,7 @@ class HardLimits:
     magazine_shots: int
     prime_nl: Nanolitres
     prime_ns: Nanoseconds
+    needle_shots: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ class SessionStartRequested:
     checklist_sha256: str = ""
     operator: str = ""
     vial: Vial = UNTOLD
+    needle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,31 @@ class ResumeRequested:
     """Go on with a paused session; arming is another command."""
 
     request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeVialRequested:
+    """Draw from another vial of the session's serum from now on."""
+
+    request: Request
+    vial: Vial
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeNeedleRequested:
+    """A new needle is on the handpiece; its id may be left out."""
+
+    request: Request
+    needle: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSyringeRequested:
+    """A new syringe of the session's type is in the pump: home its plunger; `syringe` is empty or that type's name."""
+
+    request: Request
+    syringe: str
+    patient_detached: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +195,9 @@ Command: TypeAlias = (
     | CheckRequested
     | PauseRequested
     | ResumeRequested
+    | ChangeVialRequested
+    | ChangeNeedleRequested
+    | ChangeSyringeRequested
 )
 
 

@@ -18,6 +18,7 @@ from device.core.records import (
     ItemChecked,
     MagazineIntent,
     MagazineSettled,
+    NeedleChanged,
     PlungerFound,
     PlungerHomed,
     Record,
@@ -27,6 +28,8 @@ from device.core.records import (
     SessionResumed,
     SessionStarted,
     SyringeCalibrated,
+    SyringeChanged,
+    VialChanged,
 )
 from device.core.serum import mass_in
 from device.core.units import Nanolitres
@@ -38,7 +41,8 @@ class SessionTotals:
     """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial.
 
     `checked` are the confirmed items of its check-list. `vial` is what was told of the one that it draws from.
-    `paused`: nothing is primed or armed until somebody resumes it.
+    `paused`: nothing is primed or armed until somebody resumes it. `earlier_vials_nl` was drawn from vials before that.
+    `unprimed`: needle or syringe are new and were not primed yet; `unhomed`: the new syringe's plunger was not homed.
     """
 
     started: SessionStarted
@@ -50,6 +54,17 @@ class SessionTotals:
     checked: tuple[str, ...] = ()
     vial: Vial = UNTOLD
     paused: bool = False
+    earlier_vials_nl: int = 0
+    unprimed: bool = False
+    unhomed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """The needle on the handpiece: its id, empty where none was told, and the shots given with it."""
+
+    needle: str = ""
+    shots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,7 @@ class Ledger:
     has no outcome yet. `faults` are the latched ones that nobody cleared. `past` are the ended sessions that gave
     something, the latest last. `calibrations` hold one for each syringe that was measured, `courses` how far each
     patient has come in each course. `formulary` came into force last. `drawn` is the age of what is in the syringe.
+    `needle` is the one on the handpiece, whatever session it was put on in.
     """
 
     session: SessionTotals | None = None
@@ -78,15 +94,14 @@ class Ledger:
     formulary: TakenFormulary | None = None
     courses: tuple[CoursePast, ...] = ()
     drawn: Vial | None = None
+    needle: Needle = Needle()
 
 
 def apply(ledger: Ledger, record: Record) -> Ledger:
     """Return the ledger after `record`."""
     match record:
         case SessionStarted():
-            vial = Vial(record.lot, record.lot_expires_ms, record.mixed_ms, told_ms=record.at_ms)
-            totals = SessionTotals(record, vial=vial)
-            return replace(ledger, session=totals, carry=0, past=dated(ledger.past, record.at_ms))
+            return _started(ledger, record)
         case SessionEnded():
             return _ended(ledger, record)
         case MagazineIntent():
@@ -103,8 +118,7 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
             place = record.position
             return replace(ledger, session=session, position=place, low_water=place - owed, play_open=False)
         case PlungerHomed():
-            ledger = replace(ledger, content=None, drawn=None)
-            return replace(ledger, position=record.position, low_water=record.position, play_open=False)
+            return _homed(ledger, record)
         case PlungerFound():
             if record.position < record.expected:
                 # It moved toward the needle: that repaid of a suck-back what it went.
@@ -124,6 +138,24 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
             return _looked_after(ledger, record)
 
 
+def _started(ledger: Ledger, record: SessionStarted) -> Ledger:
+    vial = Vial(record.lot, record.lot_expires_ms, record.mixed_ms, told_ms=record.at_ms)
+    new_needle = record.needle not in ("", ledger.needle.needle)
+    return replace(
+        ledger,
+        session=SessionTotals(record, vial=vial),
+        carry=0,
+        past=dated(ledger.past, record.at_ms),
+        needle=Needle(record.needle) if new_needle else ledger.needle,
+    )
+
+
+def _homed(ledger: Ledger, record: PlungerHomed) -> Ledger:
+    session = replace(ledger.session, unhomed=False) if ledger.session is not None else None
+    place = record.position
+    return replace(ledger, session=session, content=None, drawn=None, position=place, low_water=place, play_open=False)
+
+
 def _looked_after(ledger: Ledger, record: Record) -> Ledger:
     """Return the ledger after what is no dose and no fault, but belongs to the open session."""
     session = ledger.session
@@ -135,6 +167,15 @@ def _looked_after(ledger: Ledger, record: Record) -> Ledger:
             session = replace(session, checked=(*others, record.item))
         case SessionPaused() | SessionResumed():
             session = replace(session, paused=isinstance(record, SessionPaused))
+        case VialChanged():
+            vial = Vial(record.lot, record.lot_expires_ms, record.mixed_ms, told_ms=record.at_ms)
+            earlier_nl = session.earlier_vials_nl + session.drawn_nl
+            session = replace(session, vial=vial, drawn_nl=0, earlier_vials_nl=earlier_nl)
+        case NeedleChanged():
+            session = replace(session, unprimed=True)
+            return replace(ledger, session=session, needle=Needle(record.needle))
+        case SyringeChanged():
+            session = replace(session, unprimed=True, unhomed=True)
         case _:
             return ledger
     return replace(ledger, session=session)
@@ -166,7 +207,8 @@ def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
 def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
     session = ledger.session
     if session is not None and record.purpose == Purpose.PRIME.value:
-        session = replace(session, primed_nl=session.primed_nl + record.given_nl)
+        unprimed = session.unprimed and (record.reason != "complete" or record.given_nl <= 0)
+        session = replace(session, primed_nl=session.primed_nl + record.given_nl, unprimed=unprimed)
     elif session is not None:
         session = replace(
             session,
@@ -174,9 +216,13 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
             increments=session.increments + record.given,
             volume_nl=session.volume_nl + record.given_nl,
         )
+    needle = ledger.needle
+    if record.purpose != Purpose.PRIME.value:
+        needle = replace(needle, shots=needle.shots + record.shots)
     return replace(
         ledger,
         session=session,
+        needle=needle,
         open_intent=None,
         position=record.position,
         low_water=record.low_water,

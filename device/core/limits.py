@@ -92,11 +92,13 @@ def shot_refusals(
     total_nl: Nanolitres,
     planned_shots: int,
     before: Before,
+    needle_shots: int,
 ) -> tuple[Refusal, ...]:
     """Return why a next shot may not be given after `booked_nl` in `booked_shots`; empty when it may.
 
     `total_nl` is what the session would be booked at after it: the plunger's real travel, not the wished dose.
     `before` is what the patient had in the 24 hours before the session: the limits hold for both together.
+    `needle_shots` were given with the needle that is on the handpiece.
     """
     found: list[Refusal] = []
     for name, most_nl in (("limits.session_ml", limits.session_nl), ("session_volume_ml", profile.session_volume_nl)):
@@ -118,6 +120,14 @@ def shot_refusals(
     for name, most in (("limits.session_shots", limits.session_shots), ("session_shots", profile.session_shots)):
         if booked_shots + 1 > most:
             found.append(Refusal("session_shots", f"{booked_shots} shots given: {name} is {most}"))
+    if needle_shots + 1 > limits.needle_shots:
+        found.append(
+            Refusal(
+                "needle_shots",
+                f"{needle_shots} shots given with this needle: limits.needle_shots is {limits.needle_shots}: "
+                "`mesogun change needle`",
+            )
+        )
     if planned_shots and booked_shots + 1 > planned_shots:
         found.append(Refusal("points_done", f"all {planned_shots} planned points are treated: stop the session"))
     for ingredient in serum.ingredients:

@@ -10,11 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from device.core.changes import change_needle, change_syringe, change_vial
 from device.core.console import Console, State
 from device.core.events import (
     AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
+    ChangeNeedleRequested,
+    ChangeSyringeRequested,
+    ChangeVialRequested,
     CheckRequested,
     Command,
     DisarmRequested,
@@ -155,6 +159,9 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.SESSION, RollBackRequested): _on(roll_back, State.SESSION),
     (State.SESSION, CheckRequested): _on(check, State.SESSION),
     (State.SESSION, ResumeRequested): _on(resume, State.SESSION),
+    (State.SESSION, ChangeVialRequested): _on(change_vial, State.SESSION),
+    (State.SESSION, ChangeNeedleRequested): _on(change_needle, State.SESSION),
+    (State.SESSION, ChangeSyringeRequested): _on(change_syringe, State.HOMING, State.SESSION),
     (State.SESSION, PrimeRequested): _on(prime, State.PRIMING, State.REFILLING, State.SESSION),
     (State.SESSION, SessionStopRequested): _on(session_stop, State.DISARMED),
     (State.SESSION, ArmRequested): _on(arm, *_LOADED),

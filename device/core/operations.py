@@ -42,7 +42,7 @@ from device.core.records import (
 )
 from device.core.safety import fault
 from device.core.session import Session
-from device.core.session_care import paused, paused_by_restart, too_old
+from device.core.session_care import held_back, paused_by_restart, too_old
 from device.core.settlement import POSITION_TOLERANCE
 from device.core.shot_plan import PlanRefused, plan_prime, plan_stroke
 from device.core.steps import Step, back, book, prepend, refused, taken
@@ -131,7 +131,7 @@ def not_fit(console: Console, at_ms: int) -> tuple[str, ...]:
     reasons = [reason.message for reason in (*unusable_formulary(console, at_ms), *too_old(console, at_ms))]
     if console.session is None:
         reasons.append("no session is open")
-    reasons += paused(console)
+    reasons += held_back(console)
     if console.ledger.open_intent is not None:
         reasons.append("the last magazine is not settled yet")
     if not console.ready:
@@ -310,6 +310,7 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         lot=event.vial.lot,
         lot_expires_ms=event.vial.expires_ms,
         mixed_ms=event.vial.mixed_ms,
+        needle=event.needle,
     )
     if reasons:
         return refused(console, event, tuple(reason.message for reason in reasons))

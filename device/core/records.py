@@ -44,7 +44,7 @@ class SessionStarted:
     `before_nl` is what the patient had in the 24 hours before. `formulary_*` is the signed bundle that it began under.
     `course_session` is its number of `course_sessions` in the course, 0 outside of one; `utc_offset_s` is how far the
     console's own time was ahead of UTC. `checklist` is empty where there was none; what was not
-    told of operator and vial is empty or 0.
+    told of operator, vial and needle is empty or 0.
     """
 
     KIND: ClassVar[str] = "session_started"
@@ -76,6 +76,7 @@ class SessionStarted:
     lot: str = ""
     lot_expires_ms: int = 0
     mixed_ms: int = 0
+    needle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +320,41 @@ class SessionResumed:
     session_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class VialChanged:
+    """The session draws from another vial of the same serum; from the one before it `before_nl` were drawn.
+
+    What was not told is empty or 0. `at_ms` is the wall clock.
+    """
+
+    KIND: ClassVar[str] = "vial_changed"
+    session_id: str
+    lot: str
+    lot_expires_ms: int
+    mixed_ms: int
+    before_nl: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeedleChanged:
+    """The session goes on with a new needle; the one before it gave so many `shots`. `needle` is its id, if told."""
+
+    KIND: ClassVar[str] = "needle_changed"
+    session_id: str
+    needle: str
+    shots: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyringeChanged:
+    """The session goes on with a new syringe of the same type; a homing of its plunger follows."""
+
+    KIND: ClassVar[str] = "syringe_changed"
+    session_id: str
+    syringe: str
+
+
 Record: TypeAlias = (
     Booted
     | CommandTaken
@@ -339,6 +375,9 @@ Record: TypeAlias = (
     | ItemChecked
     | SessionPaused
     | SessionResumed
+    | VialChanged
+    | NeedleChanged
+    | SyringeChanged
 )
 
 KINDS: dict[str, type[Record]] = {
@@ -363,6 +402,9 @@ KINDS: dict[str, type[Record]] = {
         ItemChecked,
         SessionPaused,
         SessionResumed,
+        VialChanged,
+        NeedleChanged,
+        SyringeChanged,
     )
 }
 

@@ -17,6 +17,10 @@ from device.core.records import ItemChecked, SessionPaused, SessionResumed
 from device.core.steps import Step, book, given_up, prepend, refused, taken
 from device.core.vial import age_refusals
 
+UNPRIMED: Final = "needle or syringe were changed, and what is new holds air: `mesogun prime`"
+UNHOMED: Final = (
+    "the syringe was changed and its plunger not homed: without a patient `mesogun home --plunger --patient-detached`"
+)
 PAUSED: Final = "the session is paused: `mesogun session resume`"
 
 
@@ -25,7 +29,8 @@ def not_cared_for(console: Console) -> tuple[Refusal, ...]:
     session, totals = console.session, console.ledger.session
     if session is None or totals is None:
         return ()
-    return checklist_refusals(session.checklist, totals.checked)
+    unprimed = (Refusal("prime", UNPRIMED),) if totals.unprimed else ()
+    return (*checklist_refusals(session.checklist, totals.checked), *unprimed)
 
 
 def too_old(console: Console, at_ms: int) -> tuple[Refusal, ...]:
@@ -40,6 +45,12 @@ def paused(console: Console) -> tuple[str, ...]:
     """Return why nothing is primed or armed in a paused session; empty in one that is not."""
     totals = console.ledger.session
     return (PAUSED,) if totals is not None and totals.paused else ()
+
+
+def held_back(console: Console) -> tuple[str, ...]:
+    """Return why the session lets nothing be primed or armed: it is paused, or its syringe was just changed."""
+    totals = console.ledger.session
+    return (*paused(console), *((UNHOMED,) if totals is not None and totals.unhomed else ()))
 
 
 def paused_by_restart(console: Console) -> Step:

@@ -13,6 +13,9 @@ from device.core.events import (
     AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
+    ChangeNeedleRequested,
+    ChangeSyringeRequested,
+    ChangeVialRequested,
     CheckRequested,
     Command,
     DisarmRequested,
@@ -48,6 +51,9 @@ COMMAND_NAMES: dict[type[Command], str] = {
     CheckRequested: "session check",
     PauseRequested: "session pause",
     ResumeRequested: "session resume",
+    ChangeVialRequested: "change vial",
+    ChangeNeedleRequested: "change needle",
+    ChangeSyringeRequested: "change syringe",
 }
 
 

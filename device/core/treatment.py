@@ -59,12 +59,13 @@ def next_shot_refusals(console: Console, session: Session, after: int = 0) -> tu
         total_nl=syringe.volume_of(Increments(increments + more)),
         planned_shots=session.planned_shots,
         before=session.before,
+        needle_shots=console.ledger.needle.shots + after,
     )
 
 
 def shots_left(console: Console, session: Session) -> tuple[int, Refusal]:
     """Return how many shots the session may still give, and the first reason against the one behind them."""
-    # No total ever falls, so what is refused once is refused ever after; the profile's own count ends every session.
+    # No total falls by a shot: what is refused once is refused ever after. The profile's own count ends every session.
     counts = range(session.profile.session_shots)
     left = bisect_left(counts, 1, key=lambda more: min(1, len(next_shot_refusals(console, session, more))))
     return left, next_shot_refusals(console, session, left)[0]
@@ -157,7 +158,7 @@ def _vial_refusals(console: Console, session: Session, wanted_nl: int) -> tuple[
     target = refill_target(console, session)
     owed = Increments((console.ledger.position or 0) - console.ledger.low_water)
     if target - owed < session.syringe.increments_within(Nanolitres(wanted_nl)) + 1:
-        return ("reservoir: the vial is empty by the book; stop the session and start one with a new vial",)
+        return ("reservoir: the vial is empty by the book: take another one with `mesogun change vial`",)
     return ()
 
 

@@ -96,6 +96,7 @@ class SessionStartedEvent(Message):
     lot: str = ""
     lot_expires_ms: int = 0
     mixed_ms: int = 0
+    needle: str = ""
 
 
 class SessionEndedEvent(Message):
@@ -306,6 +307,35 @@ class SessionResumedEvent(Message):
     kind_code: Literal[19] = 19
 
 
+class VialChangedEvent(Message):
+    """The session draws from another vial of the same serum; from the one before it `before_ul` were drawn."""
+
+    kind: Literal["vial_changed"] = "vial_changed"
+    kind_code: Literal[20] = 20
+    lot: str
+    lot_expires_ms: int
+    mixed_ms: int
+    before_ul: float
+    at_ms: int
+
+
+class NeedleChangedEvent(Message):
+    """The session goes on with a new needle; the one before it gave so many `shots`."""
+
+    kind: Literal["needle_changed"] = "needle_changed"
+    kind_code: Literal[21] = 21
+    needle: str
+    shots: int
+
+
+class SyringeChangedEvent(Message):
+    """The session goes on with a new syringe of the same type."""
+
+    kind: Literal["syringe_changed"] = "syringe_changed"
+    kind_code: Literal[22] = 22
+    syringe: str
+
+
 class ConnectionStatus(Message):
     """Whether the console is connected; the broker itself publishes the `lost` one (last will)."""
 
@@ -427,6 +457,9 @@ CHANNELS: Final[Mapping[str, Channel]] = {
             PressRefusedEvent,
             LimitOverriddenEvent,
             ItemCheckedEvent,
+            VialChangedEvent,
+            NeedleChangedEvent,
+            SyringeChangedEvent,
         ),
         qos=1,
         retain=False,

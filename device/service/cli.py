@@ -179,6 +179,7 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     start.add_argument("--by", default="", metavar="NAME", help="whose word the override is; both are published")
     start.add_argument("--operator", default="", metavar="NAME", help="who treats; stands in the journal, published")
+    start.add_argument("--needle", default="", metavar="ID", help="a new needle; its shots are counted from 0")
     _vial_options(start)
     start.add_argument("--checklist", default="", metavar="NAME", help="what is confirmed first (formulary/checklists)")
     _client_options(start)
@@ -197,6 +198,20 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         _client_options(simple)
         simple.set_defaults(call=f"device.service.treatment_commands:session_{name}")
     _add_session_records(session)
+
+    change = commands.add_parser("change", help="a new vial, needle or syringe in a session").add_subparsers(
+        dest="subcommand", metavar="vial|needle|syringe", required=True
+    )
+    vial = change.add_parser("vial", help="draw from another vial of the same serum")
+    _vial_options(vial)
+    needle = change.add_parser("needle", help="count a new needle's shots; prime it before arming")
+    needle.add_argument("--needle", default="", metavar="ID", help="its id, if it has one")
+    syringe = change.add_parser("syringe", help="home the plunger of a new syringe of the same type, without a patient")
+    syringe.add_argument("--syringe", default="", metavar="NAME", help="its type, which must be the session's")
+    syringe.add_argument("--patient-detached", action="store_true", help="confirm that no patient is attached")
+    for name, one in (("vial", vial), ("needle", needle), ("syringe", syringe)):
+        _client_options(one)
+        one.set_defaults(call=f"device.service.treatment_commands:change_{name}")
 
     for name, text in (("arm", "authorise shots"), ("disarm", "fire nothing more")):
         simple = commands.add_parser(name, help=text)

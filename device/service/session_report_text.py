@@ -36,6 +36,7 @@ DIGEST: Final = 16
 SECTIONS: Final = (
     (("item_checked",), "Check-list"),
     (("session_paused", "session_resumed"), "Pauses"),
+    (("vial_changed", "needle_changed", "syringe_changed"), "Changes"),
     (("limit_overridden",), "Overridden limits"),
 )
 """Kinds of record with a heading of their own: an auditor is told when there were none, too."""

@@ -58,6 +58,7 @@ def status(options: argparse.Namespace) -> int:
             *([f"course     {_course_words(result)}"] if result["course"] else []),
             *_checklist_lines(result),
             *_vial_lines(result),
+            f"needle use {_needle_words(result)}",
             f"shots      {result['shots']} of {result['shots_planned'] or '-'}"
             + (f"  region {result['region']} ({result['region_left']} left)" if result["region"] else ""),
             f"left       {result['shots_left']} shots until a limit: {result['first_limit_reached']}",
@@ -102,6 +103,11 @@ def _vial_lines(result: dict[str, Any]) -> list[str]:
     )
     operator = [f"operator   {result['operator']}"] if result["operator"] else []
     return operator + ([f"vial       {', '.join(filter(None, told))}"] if any(told) else [])
+
+
+def _needle_words(result: dict[str, Any]) -> str:
+    named = f"{result['needle']}, " if result["needle"] else ""
+    return f"{named}{result['needle_shots']} shots of at most {result['needle_shots_limit']}"
 
 
 def _local(at_ms: int) -> str:
@@ -155,6 +161,7 @@ def session_start(options: argparse.Namespace) -> int:
         "override_by": options.by,
         "checklist": options.checklist,
         "operator": options.operator,
+        "needle": options.needle,
         **_vial(options),
     }
     result = asked(options, "session_start", arguments)
@@ -193,6 +200,24 @@ def session_check(options: argparse.Namespace) -> int:
 def _item_line(item: dict[str, Any]) -> str:
     mark = "done" if item["checked"] else "OPEN" if item["required"] else "open"
     return f"{mark}  {item['key']:<20} {item['text']}{'' if item['required'] else ' (not required)'}"
+
+
+def change_vial(options: argparse.Namespace) -> int:
+    """`mesogun change vial`."""
+    return show(options, asked(options, "change_vial", _vial(options)), "the session draws from the new vial")
+
+
+def change_needle(options: argparse.Namespace) -> int:
+    """`mesogun change needle`."""
+    result = asked(options, "change_needle", {"needle": options.needle})
+    return show(options, result, "a new needle; next: mesogun prime, then mesogun arm")
+
+
+def change_syringe(options: argparse.Namespace) -> int:
+    """`mesogun change syringe`."""
+    arguments = {"syringe": options.syringe, "patient_detached": options.patient_detached}
+    result = asked(options, "change_syringe", arguments)
+    return show(options, result, "a new syringe, its plunger homed; next: mesogun prime, then mesogun arm")
 
 
 def session_pause(options: argparse.Namespace) -> int:

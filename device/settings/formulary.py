@@ -75,6 +75,7 @@ class LimitsFile(SettingsTable):
     magazine_shots: Annotated[int, Count("most shots authorised at one time", 1, 32)]
     prime_ul: Annotated[Decimal, quantity("most in one prime", MICROLITRES, "10", "2000")]
     prime_ms: Annotated[Decimal, quantity("longest time of one prime", MILLISECONDS, "100", "60000")]
+    needle_shots: Annotated[int, Count("most shots with one needle", 1, 2000)]
 
     def to_limits(self) -> HardLimits:
         """Return the core's limits."""
@@ -89,6 +90,7 @@ class LimitsFile(SettingsTable):
             magazine_shots=self.magazine_shots,
             prime_nl=nanolitres(self.prime_ul),
             prime_ns=nanoseconds(self.prime_ms),
+            needle_shots=self.needle_shots,
         )
 
 

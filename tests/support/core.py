@@ -71,6 +71,7 @@ LIMITS = HardLimits(
     magazine_shots=8,
     prime_nl=Nanolitres(300_000),
     prime_ns=Nanoseconds(10_000 * MS),
+    needle_shots=2_000,
 )
 TIMING = Timing(
     permit_ns=Nanoseconds(30 * MS),

@@ -19,6 +19,9 @@ from device.core.events import (
     AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
+    ChangeNeedleRequested,
+    ChangeSyringeRequested,
+    ChangeVialRequested,
     CheckRequested,
     DisarmRequested,
     Event,
@@ -58,6 +61,7 @@ from device.core.realtime_messages import (
 )
 from device.core.session import Region
 from device.core.units import Increments, Nanolitres
+from device.core.vial import Vial
 from tests.support.core import FORMULARY, SPEC, SYRINGE, make_profile, make_serum
 
 REQUEST = Request(number=1, uid=1000, pid=77)
@@ -161,6 +165,9 @@ TYPICAL: dict[type[Event], Event] = {
     FaultClearRequested: FaultClearRequested(REQUEST),
     AlarmSilenceRequested: AlarmSilenceRequested(REQUEST),
     CheckRequested: CheckRequested(REQUEST, items=("disinfected",), by="a nurse"),
+    ChangeVialRequested: ChangeVialRequested(REQUEST, Vial("L-2")),
+    ChangeNeedleRequested: ChangeNeedleRequested(REQUEST, "n-2"),
+    ChangeSyringeRequested: ChangeSyringeRequested(REQUEST, "", patient_detached=True),
     PauseRequested: PauseRequested(REQUEST),
     ResumeRequested: ResumeRequested(REQUEST),
     Started: Started(),

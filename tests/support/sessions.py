@@ -21,6 +21,7 @@ from device.core.records import (
     LimitOverridden,
     MagazineIntent,
     MagazineSettled,
+    NeedleChanged,
     PlungerFound,
     PlungerHomed,
     PressRefused,
@@ -32,6 +33,7 @@ from device.core.records import (
     SessionStarted,
     ShotGiven,
     SyringeCalibrated,
+    VialChanged,
     to_body,
 )
 from device.journal_reader import Verification
@@ -314,6 +316,11 @@ def eventful() -> Chain:
     chain.add(Unknown("course_noted", course="alopecia-4", number=2, remarks=""))
     last = intent(7, 6, shots=1, region="temple-left")
     chain.add(command("session resume"), SessionResumed(SESSION_ID))
+    chain.add(
+        command("change vial"),
+        VialChanged(SESSION_ID, "L-2232", START_MS + 90 * 24 * HOUR_MS, START_MS + 2 * HOUR_MS, 999_084, START_MS),
+    )
+    chain.add(command("change needle"), NeedleChanged(SESSION_ID, "n-2", shots=5))
     chain.add(command("arm"), last, *outcome(last, WHOLE), command("session stop"))
     end = SessionEnded(SESSION_ID, "stopped", 6, 93_459, START_MS + 2 * HOUR_MS + 15 * MINUTE_MS)
     return chain.add(end).later(MINUTE_MS).add(command("status", uid=33))

@@ -43,6 +43,7 @@ def shot_codes(
     planned_shots: int = 0,
     dose_nl: int = 20_000,
     before: Before = NOTHING_BEFORE,
+    needle_shots: int = 0,
 ) -> list[str]:
     refusals = shot_refusals(
         profile=profile,
@@ -54,6 +55,7 @@ def shot_codes(
         total_nl=Nanolitres(booked_nl + dose_nl),
         planned_shots=planned_shots,
         before=before,
+        needle_shots=needle_shots,
     )
     return [reason.code for reason in refusals]
 
@@ -190,6 +192,11 @@ def test_a_day_may_reach_its_volume_and_not_pass_it(before_nl: int, codes: list[
     assert shot_codes(before=Before(Nanolitres(before_nl), ())) == codes
 
 
+@pytest.mark.parametrize(("shots", "codes"), [(1_999, []), (2_000, ["needle_shots"]), (2_001, ["needle_shots"])])
+def test_a_needle_gives_so_many_shots_and_no_more(shots: int, codes: list[str]) -> None:
+    assert shot_codes(needle_shots=shots) == codes
+
+
 def test_what_was_given_before_is_told_only_where_there_was_something() -> None:
     (reason,) = shot_refusals(
         profile=PROFILE,
@@ -201,6 +208,7 @@ def test_what_was_given_before_is_told_only_where_there_was_something() -> None:
         total_nl=Nanolitres(20_000),
         planned_shots=0,
         before=NOTHING_BEFORE,
+        needle_shots=0,
     )
     assert reason.message == "lidocaine would reach 0.2 mg of at most 0.1 mg"
 
@@ -232,6 +240,7 @@ def test_each_refusal_of_a_shot_names_what_was_given_and_the_bound() -> None:
         total_nl=Nanolitres(3_010_500),
         planned_shots=100,
         before=Before(Nanolitres(4_000_000), (("lidocaine", Micrograms(12_500)),)),
+        needle_shots=0,
     )
     assert [reason.message for reason in reasons] == [
         "2990.5 uL given, the next shot would reach 3010.5 uL: limits.session_ml is 2000 uL",
