@@ -37,7 +37,15 @@ from device.controller.control_socket import (
 )
 from device.controller.journal import Journal
 from device.controller.journal_writer import JournalWriter
-from device.controller.live import LiveFile, checklist_items, fault_list, refusals, snapshot, step_lateness
+from device.controller.live import (
+    LiveFile,
+    checklist_items,
+    ended_session,
+    fault_list,
+    refusals,
+    snapshot,
+    step_lateness,
+)
 from device.controller.loop import ControllerLoop
 from device.controller.realtime_child import RealtimeChild
 from device.controller.recovery import OtherKindError, fold_journal, restored_session
@@ -67,8 +75,9 @@ from device.core.events import (
     Started,
 )
 from device.core.formulary import Formulary
+from device.core.ledger import Ledger, apply
 from device.core.patient_day import DAY_MS
-from device.core.records import Booted
+from device.core.records import Booted, ConsoleKeyMade, Record
 from device.core.scan_state import scan_spec
 from device.core.session import Region
 from device.core.units import NS_PER_S, Nanolitres
@@ -76,8 +85,9 @@ from device.core.vial import Vial
 from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.link import Configure
 from device.realtime.scheduling import become_realtime
-from device.settings import FORMULARY, Configuration, Loaded
+from device.settings import FORMULARY, Configuration, ConfigurationError, Loaded
 from device.settings.bundle import TRUSTED, verified
+from device.settings.console_key import KEY_NAME, digest_of, public_half, read_or_make_key
 from drivers.gpio.indicators import Indicators
 from drivers.gpio.pin_factory import Factory, PinFactoryError, open_lgpio_factory
 from drivers.ports import DriverError
@@ -173,6 +183,9 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         ledger = fold_journal(journal, simulated=options.simulation is not None)
     except OtherKindError as error:
         raise StartRefused(str(error)) from error
+    key_records = _key_records(options.state_dir / KEY_NAME, ledger)
+    for record in key_records:
+        ledger = apply(ledger, record)
     for refused in become_realtime(priority=PRIORITY, lock_memory=False):
         log.warning("not granted: %s", refused)
     line = _open_line(options)
@@ -224,7 +237,7 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         await child.start()
     except (OSError, TimeoutError) as error:
         raise StartRefused(f"real-time process: {error}") from error
-    journal.append([Booted(VERSION, configuration.sha256, simulated=options.simulation is not None)])
+    journal.append([Booted(VERSION, configuration.sha256, simulated=options.simulation is not None), *key_records])
     return controller
 
 
@@ -240,6 +253,19 @@ def _formulary(options: RunOptions) -> Formulary:
     if found.problem:
         log.error("nothing will be released: %s", found.problem)
     return found
+
+
+def _key_records(path: Path, ledger: Ledger) -> tuple[Record, ...]:
+    """Return what the journal has still to be told of the console's key, which is made where there is none.
+
+    Without a readable key the gun works all the same: only summaries cannot be signed, and the command says why.
+    """
+    try:
+        public = public_half(read_or_make_key(path))
+    except (ConfigurationError, OSError) as error:
+        log.warning("no summary can be signed: %s", error)
+        return ()
+    return () if public == ledger.console_key else (ConsoleKeyMade(public, digest_of(public)),)
 
 
 def _open_line(options: RunOptions) -> SerialLine:
@@ -298,6 +324,7 @@ class Controller:
         self._requests = 0
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._console = console
+        self._ended: dict[str, Any] = {}
         self._live = LiveFile(options.socket.parent / "live.json", current=lambda: self._console, stamp=self._stamp)
 
     def post(self, event: Any) -> None:
@@ -311,6 +338,8 @@ class Controller:
             for fault in fault_list(console):
                 if fault["code"] not in self._console.ledger.faults:
                     log.error("fault %d: %s: %s", fault["code"], fault["title"], fault["action"])
+        if self._console.session is not None and console.session is None:
+            self._ended = ended_session(self._console)
         self._console = console
         self._live.changed()
 
@@ -368,7 +397,8 @@ class Controller:
             await future
         finally:
             self._waiting.pop(request.number, None)
-        return {**snapshot(self._console), **self.loop.alarm.values()}
+        result = {**snapshot(self._console), **self.loop.alarm.values()}
+        return {**result, "ended": self._ended} if command == "session_stop" else result
 
     def _status(self) -> dict[str, Any]:
         return {

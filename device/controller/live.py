@@ -105,6 +105,20 @@ def refusals(console: Console, at_ms: int) -> list[str]:
     return [*unusable, *held_back(console), *(reason.message for reason in unmet)]
 
 
+def ended_session(console: Console) -> dict[str, Any]:
+    """Return what is told at a session's end, of the console in which it was still open: its totals, its aftercare."""
+    session, totals = console.session, console.ledger.session
+    if session is None or totals is None:
+        return {}
+    return {
+        "session_id": session.session_id,
+        "shots": totals.shots,
+        "volume_nl": totals.volume_nl,
+        "primed_nl": totals.primed_nl,
+        "aftercare": list(session.checklist.aftercare) if session.checklist is not None else [],
+    }
+
+
 def checklist_items(console: Console) -> list[dict[str, Any]]:
     """Return the session's check-list, item by item, and whether each is confirmed; none without one."""
     session, totals = console.session, console.ledger.session

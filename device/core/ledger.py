@@ -12,6 +12,7 @@ from device.core.formulary import TakenFormulary
 from device.core.magazine import Purpose
 from device.core.patient_day import PastSession, dated, ingredient_key, remembered
 from device.core.records import (
+    ConsoleKeyMade,
     FaultRaised,
     FaultsCleared,
     FormularyTaken,
@@ -78,6 +79,7 @@ class Ledger:
     something, the latest last. `calibrations` hold one for each syringe that was measured, `courses` how far each
     patient has come in each course. `formulary` came into force last. `drawn` is the age of what is in the syringe.
     `needle` is the one on the handpiece, whatever session it was put on in.
+    `console_key` is the public half of the key that signs summaries.
     """
 
     session: SessionTotals | None = None
@@ -95,6 +97,7 @@ class Ledger:
     courses: tuple[CoursePast, ...] = ()
     drawn: Vial | None = None
     needle: Needle = Needle()
+    console_key: str = ""
 
 
 def apply(ledger: Ledger, record: Record) -> Ledger:
@@ -157,7 +160,9 @@ def _homed(ledger: Ledger, record: PlungerHomed) -> Ledger:
 
 
 def _looked_after(ledger: Ledger, record: Record) -> Ledger:
-    """Return the ledger after what is no dose and no fault, but belongs to the open session."""
+    """Return the ledger after what is no dose and no fault: the console's key, or what belongs to the open session."""
+    if isinstance(record, ConsoleKeyMade):
+        return replace(ledger, console_key=record.public_key)
     session = ledger.session
     if session is None:
         return ledger

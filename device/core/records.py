@@ -355,6 +355,15 @@ class SyringeChanged:
     syringe: str
 
 
+@dataclass(frozen=True, slots=True)
+class ConsoleKeyMade:
+    """The console signs its sessions' summaries with this key from now on: Ed25519, in base64, and its SHA-256."""
+
+    KIND: ClassVar[str] = "console_key_made"
+    public_key: str
+    sha256: str
+
+
 Record: TypeAlias = (
     Booted
     | CommandTaken
@@ -378,6 +387,7 @@ Record: TypeAlias = (
     | VialChanged
     | NeedleChanged
     | SyringeChanged
+    | ConsoleKeyMade
 )
 
 KINDS: dict[str, type[Record]] = {
@@ -405,6 +415,7 @@ KINDS: dict[str, type[Record]] = {
         VialChanged,
         NeedleChanged,
         SyringeChanged,
+        ConsoleKeyMade,
     )
 }
 

@@ -336,6 +336,15 @@ class SyringeChangedEvent(Message):
     syringe: str
 
 
+class ConsoleKeyMadeEvent(Message):
+    """The console signs its sessions' summaries with this key from now on: the copy to check them by elsewhere."""
+
+    kind: Literal["console_key_made"] = "console_key_made"
+    kind_code: Literal[23] = 23
+    public_key: str
+    sha256: str
+
+
 class ConnectionStatus(Message):
     """Whether the console is connected; the broker itself publishes the `lost` one (last will)."""
 
@@ -460,6 +469,7 @@ CHANNELS: Final[Mapping[str, Channel]] = {
             VialChangedEvent,
             NeedleChangedEvent,
             SyringeChangedEvent,
+            ConsoleKeyMadeEvent,
         ),
         qos=1,
         retain=False,

@@ -163,7 +163,7 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     status.set_defaults(call="device.service.treatment_commands:status")
 
     session = commands.add_parser("session", help="start or stop a session; list them, report one").add_subparsers(
-        dest="subcommand", metavar="start|check|pause|resume|stop|list|report", required=True
+        dest="subcommand", metavar="start|check|pause|resume|stop|list|report|summary|verify-summary", required=True
     )
     start = session.add_parser("start", help="start a session")
     start.add_argument("--profile", required=True, metavar="NAME", help="how to inject (formulary/profiles)")
@@ -278,7 +278,17 @@ def _add_session_records(session: "Subparsers[argparse.ArgumentParser]") -> None
         "  mesogun session report 5f0c2a9d31e84b7a --json > session.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    report.add_argument("session", metavar="ID", help="the session's id, enough of its beginning, or: last")
+    summary = session.add_parser("summary", help="write the report of an ended session, signed by the console")
+    summary.add_argument("--out", type=Path, required=True, metavar="DIR", help="where; it holds the patient's id")
+    for one in (report, summary):
+        one.add_argument("session", metavar="ID", help="the session's id, enough of its beginning, or: last")
+    verify = session.add_parser("verify-summary", help="check a summary's signature and whose key it is by")
+    verify.add_argument("file", type=Path, metavar="FILE.json", help="the summary; its signature lies beside it")
+    verify.add_argument("--public-key", metavar="BASE64", help="the console's key (default: those of its journal)")
+    for name, one in (("session_summary", summary), ("verify_summary", verify)):
+        one.add_argument("--state", type=Path, metavar="DIR", help="state directory (default: /var/lib/mesogun)")
+        one.add_argument("--json", action="store_true", help="print one JSON object")
+        one.set_defaults(call=f"device.service.summary_commands:{name}")
     for name, one in (("list", listing), ("report", report)):
         one.add_argument("--state", type=Path, metavar="DIR", help="state directory (default: /var/lib/mesogun)")
         one.add_argument("--json", action="store_true", help="print one JSON object")

@@ -232,7 +232,15 @@ def session_resume(options: argparse.Namespace) -> int:
 
 def session_stop(options: argparse.Namespace) -> int:
     """`mesogun session stop`."""
-    return show(options, asked(options, "session_stop"), "session stopped")
+    result = asked(options, "session_stop")
+    ended = result["ended"]
+    lines = [
+        f"session {ended['session_id']} stopped: {ended['shots']} shots, {ended['volume_nl'] / 1000:.1f} uL given, "
+        f"{ended['primed_nl'] / 1000:.1f} uL primed",
+        *(["aftercare:"] if ended["aftercare"] else []),
+        *(f"  {line}" for line in ended["aftercare"]),
+    ]
+    return show(options, result, "\n".join(lines))
 
 
 def arm(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from device.core.console import Console, State
 from device.core.events import ArmRequested, Command, PrimeRequested, RefillDone, Request, SessionStartRequested
 from device.core.ledger import Ledger, apply
 from device.core.machine import step
-from device.core.records import PlungerHomed, Refilled, SessionStarted
+from device.core.records import PlungerHomed, Refilled, SessionStarted, VialChanged
 from device.core.serum import Serum
 from device.core.units import Nanolitres
 from device.core.vial import HOUR_MS, UNTOLD, Vial, age_refusals, drawn_together, told_refusals
@@ -104,6 +104,14 @@ def test_what_was_drawn_ages_with_its_vial_until_the_syringe_is_emptied() -> Non
     fresh = replace(VIAL, mixed_ms=late_ms, told_ms=late_ms)
     assert [one.message for one in age_refusals(fresh, drawn.drawn, SERUM, now_ms=late_ms)] == [f"{MIXED}: {EMPTY}"]
     assert apply(drawn, PlungerHomed(position=0)).drawn is None
+
+
+def test_what_is_drawn_on_top_of_something_old_is_as_old() -> None:
+    fresh = replace(VIAL, lot="L-2", expires_ms=VIAL.expires_ms + HOUR_MS, mixed_ms=NOON_MS)
+    drawn = after(OPEN, PrimeRequested(at(NOON_MS), Nanolitres(50_000)), RefillDone(FILLED)).ledger
+    again = apply(apply(drawn, VialChanged("s-1", "L-2", fresh.expires_ms, NOON_MS, 0, NOON_MS)), Refilled(0, 9, 375))
+    assert again.drawn is not None
+    assert (again.drawn.lot, again.drawn.expires_ms, again.drawn.mixed_ms) == ("L-1", VIAL.expires_ms, VIAL.mixed_ms)
 
 
 vials = st.builds(
