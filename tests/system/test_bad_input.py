@@ -501,7 +501,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
             console.ask("fault_clear")
         assert len(console.records(SessionStarted)) == 1
         console.ask("home")
-        console.ask("arm")
+        console.arm()
         console.shoot(1)
         console.ask("disarm")
         console.until_state("session")
