@@ -27,6 +27,9 @@ EXAMPLES = """examples:
   mesogun session start --profile continuous --serum saline --syringe 1ml --regions front:20,crown:20 --state /tmp/gun
   mesogun prime --volume-ul 100; mesogun arm; mesogun disarm; mesogun session stop
   mesogun point skip; mesogun point repeat; mesogun point undo
+  mesogun session check disinfected --by NAME; mesogun session pause; mesogun session resume
+  mesogun change vial --lot L-2; mesogun change needle; mesogun change syringe --patient-detached
+  mesogun session summary last --out reports; mesogun session verify-summary reports/5f0c2a9d31e84b7a.json
   mesogun alarm silence; mesogun fault list; mesogun fault clear
   mesogun session list; mesogun session report last
   mesogun course list; mesogun course due --patient p-17; mesogun course calendar --course weekly-ten --start 2026-09-07
