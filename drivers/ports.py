@@ -115,6 +115,7 @@ class Sound(Enum):
 
     REFUSED = "refused"
     DONE = "done"
+    REGION = "region"
     ALARM_LOW = "alarm_low"
     ALARM_MEDIUM = "alarm_medium"
     ALARM_HIGH = "alarm_high"

@@ -1,3 +1,3 @@
 # The signature of formulary.toml, byte for byte.
 key = "demo"
-signature = "UEc1LvWnMowxlZPfOBluazyltIsTsbl3tWmbZREOfC8D/UQIQK8CgpCsdA9zCr+QrM54qBWh1GVA2epvUfzLCQ=="
+signature = "A6jt7cVP5CNsPNXY/cuVCQ5m38Pe4yAvIGJy+0Cz+cnyXB/2syXIRj6VvauHI7bORjkn/6cH6Q0ipR9ymL9dAg=="

@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import pwd
 import signal
 import time
 import uuid
@@ -25,6 +26,8 @@ from device.controller.control_socket import (
     CommandRefused,
     ControlSocket,
     HomeArguments,
+    OverrideArguments,
+    PointSkipArguments,
     PrimeArguments,
     RollBackArguments,
     SessionStartArguments,
@@ -32,7 +35,7 @@ from device.controller.control_socket import (
 )
 from device.controller.journal import Journal
 from device.controller.journal_writer import JournalWriter
-from device.controller.live import LiveFile, fault_list, refusals, snapshot, step_lateness
+from device.controller.live import LiveFile, fault_list, refusals, region_list, snapshot, step_lateness
 from device.controller.loop import ControllerLoop
 from device.controller.realtime_child import RealtimeChild
 from device.controller.recovery import OtherKindError, fold_journal, restored_session
@@ -46,6 +49,10 @@ from device.core.events import (
     DisarmRequested,
     FaultClearRequested,
     HomeRequested,
+    OverrideRequested,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
     PrimeRequested,
     Request,
     RollBackRequested,
@@ -58,7 +65,6 @@ from device.core.formulary import Formulary
 from device.core.patient_day import DAY_MS
 from device.core.records import Booted
 from device.core.scan_state import scan_spec
-from device.core.session import Region
 from device.core.units import NS_PER_S, Nanolitres
 from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.link import Configure
@@ -167,7 +173,7 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         formulary=_formulary(options),
         session=restored_session(ledger, configuration),
     )
-    controller = Controller(options, boot_id=boot_id, console=console)
+    controller = Controller(options, boot_id=boot_id, console=console, overriders=_overriders(options))
     child = RealtimeChild(
         spawn=partial(
             ChildProcess.start,
@@ -189,6 +195,7 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         indicators=indicators,
         answered=controller.answered,
         changed=controller.changed,
+        wall_clock_ms=wall_clock_ms,
     )
     control = ControlSocket(options.socket, controller.take)
     try:
@@ -216,6 +223,20 @@ def _formulary(options: RunOptions) -> Formulary:
     if found.problem:
         log.error("nothing will be released: %s", found.problem)
     return found
+
+
+def _overriders(options: RunOptions) -> frozenset[int]:
+    """Return the numbers of the accounts whose word goes beyond soft limits. Raises StartRefused for an unknown one."""
+    found = {os.getuid()} if options.simulation is not None else set[int]()
+    for name in options.configuration.override_users:
+        try:
+            found.add(pwd.getpwnam(name).pw_uid)
+        except KeyError as error:
+            raise StartRefused(
+                f"access.override_users: found {name!r}, which is no account of this machine; add it (adduser) or "
+                "leave it out"
+            ) from error
+    return frozenset(found)
 
 
 def _open_line(options: RunOptions) -> SerialLine:
@@ -268,10 +289,11 @@ class Controller:
     loop: ControllerLoop
     child: RealtimeChild
 
-    def __init__(self, options: RunOptions, *, boot_id: str, console: Console) -> None:
+    def __init__(self, options: RunOptions, *, boot_id: str, console: Console, overriders: frozenset[int]) -> None:
         self._options = options
         self._boot_id = boot_id
         self._requests = 0
+        self._overriders = overriders
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._console = console
         self._live = LiveFile(options.socket.parent / "live.json", current=lambda: self._console, stamp=self._stamp)
@@ -335,7 +357,14 @@ class Controller:
             return self._status()
         self._requests += 1
         at_ms = wall_clock_ms()
-        request = Request(number=self._requests, uid=uid, pid=pid, at_ms=at_ms, utc_offset_s=utc_offset_s(at_ms))
+        request = Request(
+            number=self._requests,
+            uid=uid,
+            pid=pid,
+            at_ms=at_ms,
+            utc_offset_s=utc_offset_s(at_ms),
+            may_override=uid in self._overriders,
+        )
         event = self._event(command, arguments, request)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[request.number] = future
@@ -351,6 +380,7 @@ class Controller:
             **self._stamp(),
             **snapshot(self._console),
             "fault_list": fault_list(self._console),
+            "regions": region_list(self._console),
             "refusals": refusals(self._console, wall_clock_ms()),
             "steps_per_s_kept": self.child.steps_kept,
             "steps_per_s_asked": NS_PER_S // self._console.spec.axis.shortest_step_ns,
@@ -369,6 +399,8 @@ class Controller:
                 return PrimeRequested(request, Nanolitres(arguments.volume_nl))
             case "session_start", SessionStartArguments():
                 return self._session_start(arguments, request)
+            case "override", OverrideArguments():
+                return OverrideRequested(request, arguments.limit, arguments.reason, arguments.by)
             case "session_stop", _:
                 return SessionStopRequested(request)
             case "arm", _:
@@ -377,6 +409,12 @@ class Controller:
                 return DisarmRequested(request)
             case "alarm_silence", _:
                 return AlarmSilenceRequested(request)
+            case "point_skip", PointSkipArguments():
+                return PointSkipRequested(request, arguments.count)
+            case "point_repeat", _:
+                return PointRepeatRequested(request)
+            case "point_undo", _:
+                return PointUndoRequested(request)
             case _:
                 return FaultClearRequested(request)
 
@@ -408,7 +446,7 @@ class Controller:
             syringe_sha256=syringe.sha256,
             patient=arguments.patient,
             weight_g=arguments.weight_g,
-            regions=tuple(Region(region.name, region.points) for region in arguments.regions),
+            regions=tuple(region.to_region() for region in arguments.regions),
             course=course.value if course is not None else None,
             course_sha256=course.sha256 if course is not None else "",
             anew=arguments.anew,

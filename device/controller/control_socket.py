@@ -14,9 +14,21 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from device.core.region_plan import (
+    AREA_MM2_MOST,
+    POINTS_MOST,
+    SPACING_UM,
+    SPACING_UM_LEAST,
+    SPACING_UM_MOST,
+    Grid,
+    points_in,
+)
+from device.core.session import Region
+from device.core.units import Micrometres
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +78,14 @@ class CalibrateArguments(Arguments):
     valid_days: int = Field(default=180, ge=1, le=366)
 
 
+class OverrideArguments(Arguments):
+    """`override`: which soft limit gives way, why, and whose word that is."""
+
+    limit: str = Field(min_length=1, max_length=40, pattern=LINE)
+    reason: str = Field(min_length=1, max_length=200, pattern=LINE)
+    by: str = Field(min_length=1, max_length=80, pattern=LINE)
+
+
 class RollBackArguments(Arguments):
     """`formulary_roll_back`: why an older formulary is taken, and whose word that is."""
 
@@ -73,11 +93,37 @@ class RollBackArguments(Arguments):
     by: str = Field(min_length=1, max_length=80, pattern=LINE)
 
 
+class PointSkipArguments(Arguments):
+    """`point_skip`: how many points."""
+
+    count: int = Field(default=1, ge=1, le=POINTS_MOST)
+
+
 class RegionArguments(Arguments):
-    """One region of a session's plan."""
+    """One region of a session's plan: its points, or its area with the spacing and grid from which they follow."""
 
     name: str = Field(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    points: int = Field(ge=1, le=1000)
+    points: int | None = Field(default=None, ge=1, le=POINTS_MOST)
+    area_mm2: int | None = Field(default=None, ge=1, le=AREA_MM2_MOST)
+    spacing_um: int = Field(default=SPACING_UM, ge=SPACING_UM_LEAST, le=SPACING_UM_MOST)
+    grid: Literal["square", "hexagonal"] = "square"
+
+    @model_validator(mode="after")
+    def _has_points(self) -> Self:
+        if (self.points is None) == (self.area_mm2 is None):
+            raise ValueError(f"region {self.name} needs either points or an area")
+        points = self.to_region().points
+        if not 1 <= points <= POINTS_MOST:
+            raise ValueError(f"region {self.name} would have {points} points; allowed are 1 to {POINTS_MOST}")
+        return self
+
+    def to_region(self) -> Region:
+        """Return the core's region."""
+        if self.area_mm2 is None:
+            return Region(self.name, self.points or 0)
+        grid = Grid(self.grid)
+        points = points_in(self.area_mm2, Micrometres(self.spacing_um), grid)
+        return Region(self.name, points, self.area_mm2, self.spacing_um, grid)
 
 
 class SessionStartArguments(Arguments):
@@ -94,6 +140,13 @@ class SessionStartArguments(Arguments):
     override_reason: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     override_by: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
 
+    @model_validator(mode="after")
+    def _names_are_different(self) -> Self:
+        names = [region.name for region in self.regions]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"region {twice[0]} is planned twice: give each a name of its own")
+        return self
+
 
 COMMANDS: Final[dict[str, type[Arguments]]] = {
     "status": Arguments,
@@ -102,11 +155,15 @@ COMMANDS: Final[dict[str, type[Arguments]]] = {
     "formulary_roll_back": RollBackArguments,
     "prime": PrimeArguments,
     "session_start": SessionStartArguments,
+    "override": OverrideArguments,
     "session_stop": Arguments,
     "arm": Arguments,
     "disarm": Arguments,
     "fault_clear": Arguments,
     "alarm_silence": Arguments,
+    "point_skip": PointSkipArguments,
+    "point_repeat": Arguments,
+    "point_undo": Arguments,
 }
 """The allow-list."""
 

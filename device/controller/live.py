@@ -13,9 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from device.core.console import Console
+from device.core.console import Console, State
 from device.core.faults import CATALOGUE, Fault
-from device.core.treatment import next_shot_refusals, shots_left
+from device.core.limits import nl_per_cm2
+from device.core.region_plan import NO_PLAN
+from device.core.soft_limits import NAMES as SOFT_NAMES
+from device.core.treatment import next_shot_refusals, progress_of, shots_left
 from device.core.units import Nanolitres
 from device.core.upkeep import unusable_formulary
 from device.realtime.lateness import most_us
@@ -36,7 +39,6 @@ def snapshot(console: Console) -> dict[str, Any]:
     if session is not None:
         limit_nl = Nanolitres(min(limit_nl, session.profile.session_volume_nl))
     shots = totals.shots if totals is not None else 0
-    region, region_left, _ = session.region_after(shots) if session is not None else ("", 0, False)
     return {
         "state": console.state.name.lower(),
         "state_code": int(console.state),
@@ -52,9 +54,7 @@ def snapshot(console: Console) -> dict[str, Any]:
         "course": session.course if session is not None else "",
         "course_session": session.course_session if session is not None else 0,
         "course_sessions": session.course_sessions if session is not None else 0,
-        "region": region,
-        "region_points": next((part.points for part in session.regions if part.name == region), 0) if session else 0,
-        "region_left": region_left,
+        **_guidance(console),
         "shots": shots,
         "shots_planned": session.planned_shots if session is not None else 0,
         **_still_allowed(console),
@@ -90,6 +90,66 @@ def refusals(console: Console, at_ms: int) -> list[str]:
     if console.session is None:
         return unusable
     return unusable + [reason.message for reason in next_shot_refusals(console, console.session)]
+
+
+def _guidance(console: Console) -> dict[str, Any]:
+    """Return where the next shot belongs, what the points have come to, and what the operator does next."""
+    session = console.session
+    progress = progress_of(console, session) if session is not None else NO_PLAN
+    place, tallies = progress.place(), progress.tallies()
+    return {
+        "region": session.regions[place.region].name if session is not None and place is not None else "",
+        "region_points": place.points if place is not None else 0,
+        "region_left": place.left if place is not None else 0,
+        "point": place.point if place is not None else 0,
+        "point_repeat": place.repeat if place is not None else False,
+        "points_given": sum(tally.given for tally in tallies),
+        "points_missed": sum(tally.missed for tally in tallies),
+        "points_doubled": sum(tally.doubled for tally in tallies),
+        "points_partial": sum(len(tally.partial) for tally in tallies),
+        "next_action": next_action(console),
+    }
+
+
+def next_action(console: Console) -> str:
+    """Return what the operator does next, in a word that programs may rely on; `none` without a session."""
+    if console.ledger.faults:
+        return "clear_fault"
+    if console.session is None:
+        return "none"
+    if console.state in (State.ARMED, State.FIRING):
+        return "press"
+    if console.state is not State.SESSION:
+        return "wait"
+    against = [reason.code for reason in next_shot_refusals(console, console.session)]
+    if not against:
+        return "arm"
+    if against == ["region_density"]:
+        return "skip_points"
+    return "override" if set(against) <= set(SOFT_NAMES) else "stop_session"
+
+
+def region_list(console: Console) -> list[dict[str, Any]]:
+    """Return how evenly each planned region was treated; `nl_per_cm2` is -1 where its area is not known."""
+    session, totals = console.session, console.ledger.session
+    if session is None or totals is None:
+        return []
+    return [
+        {
+            "region": region.name,
+            "points": tally.planned,
+            "given": tally.given,
+            "missed": tally.missed,
+            "doubled": tally.doubled,
+            "partial_points": list(tally.partial),
+            "booked_nl": booked_nl,
+            "area_mm2": region.area_mm2,
+            "spacing_um": region.spacing_um,
+            "grid": region.grid.value if region.area_mm2 else "",
+            "nl_per_cm2": nl_per_cm2(booked_nl, region.area_mm2) if region.area_mm2 else -1,
+        }
+        for region, tally, booked_nl in zip(session.regions, totals.progress.tallies(), totals.region_nl, strict=True)
+    ]
 
 
 def _still_allowed(console: Console) -> dict[str, Any]:

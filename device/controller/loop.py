@@ -28,6 +28,7 @@ from device.core.effects import (
     SoundAlarm,
     SoundDone,
     SoundRefusal,
+    SoundRegion,
     TerminatePump,
 )
 from device.core.events import (
@@ -73,6 +74,13 @@ LIGHTS: Final[dict[State, Light]] = {
 }
 
 
+SOUNDS: Final[dict[type[Effect], Sound]] = {
+    SoundRefusal: Sound.REFUSED,
+    SoundDone: Sound.DONE,
+    SoundRegion: Sound.REGION,
+}
+
+
 class RealtimePort(Protocol):
     """The real-time process as the loop needs it."""
 
@@ -91,6 +99,7 @@ class ControllerLoop:
     """Runs the machine. `answered` gets every Reply; `changed` is called with the console after every event.
 
     `alarm` signals what is latched; when time alone changed that, `changed` is called as well.
+    `wall_clock_ms` dates what was given, and serves nothing else.
     """
 
     def __init__(
@@ -103,6 +112,7 @@ class ControllerLoop:
         indicators: IndicatorsPort,
         answered: Callable[[Request, bool, tuple[str, ...]], None],
         changed: Callable[[Console], None],
+        wall_clock_ms: Callable[[], int],
     ) -> None:
         self.console = console
         self._pump = pump
@@ -112,6 +122,7 @@ class ControllerLoop:
         self.alarm = AlarmSignal(indicators, changed=lambda: changed(self.console))
         self._answered = answered
         self._changed = changed
+        self._wall_clock_ms = wall_clock_ms
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
         self._background: asyncio.Task[None] | None = None
@@ -198,10 +209,8 @@ class ControllerLoop:
                 self.alarm.once(priority)
             case SilenceAlarm():
                 self.alarm.silence()
-            case SoundRefusal():
-                self._indicators.sound(Sound.REFUSED)
-            case SoundDone():
-                self._indicators.sound(Sound.DONE)
+            case SoundRefusal() | SoundDone() | SoundRegion():
+                self._indicators.sound(SOUNDS[type(effect)])
             case Exit():
                 self._exit = True
 
@@ -243,9 +252,9 @@ class ControllerLoop:
             if complete:
                 raise
             log.error("the plunger's position cannot be read: %s", error)  # noqa: TRY400 - one line
-            self.post(PositionRead(None))
+            self.post(PositionRead(None, self._wall_clock_ms()))
         else:
-            self.post(PositionRead(position))
+            self.post(PositionRead(position, self._wall_clock_ms()))
 
     async def _until_ready(self) -> None:
         loop = asyncio.get_running_loop()

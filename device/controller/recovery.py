@@ -11,6 +11,7 @@ from device.controller.journal import Journal
 from device.core.ledger import Ledger, apply
 from device.core.patient_day import PastSession, had_before
 from device.core.records import Booted, SessionStarted
+from device.core.region_plan import Grid
 from device.core.session import Region, Session
 from device.core.shot_plan import PlanRefused, plan_stroke
 from device.settings import Configuration
@@ -74,12 +75,22 @@ def _session(started: SessionStarted, past: tuple[PastSession, ...], configurati
         syringe=syringe,
         patient=started.patient,
         weight_g=started.weight_g,
-        regions=tuple(
-            Region(name, points) for name, points in zip(started.regions, started.region_points, strict=True)
-        ),
+        regions=restored_regions(started),
         plan=plan,
         before=had_before(past, patient=started.patient, now_ms=started.at_ms),
         course=started.course,
         course_session=started.course_session,
         course_sessions=started.course_sessions,
+    )
+
+
+def restored_regions(started: SessionStarted) -> tuple[Region, ...]:
+    """Return the planned regions of a session's record; an older one says nothing of areas."""
+    counted = tuple(Region(name, points) for name, points in zip(started.regions, started.region_points, strict=True))
+    if len(started.region_area_mm2) != len(counted):
+        return counted
+    areas = zip(counted, started.region_area_mm2, started.region_spacing_um, started.region_grid, strict=True)
+    return tuple(
+        Region(region.name, region.points, area_mm2, spacing_um, Grid(grid))
+        for region, area_mm2, spacing_um, grid in areas
     )

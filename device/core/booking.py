@@ -42,6 +42,7 @@ def settled(
             shots=0 if is_prime else fired,
             carry=result.carry,
             certain=result.certain,
+            at_ms=console.now_ms,
         )
     )
     shots = [record for record in records if isinstance(record, ShotGiven)]

@@ -9,6 +9,7 @@ from device.core.events import Request
 from device.core.formulary import UNSIGNED, Formulary
 from device.core.ledger import Ledger
 from device.core.magazine import Magazine
+from device.core.patient_day import UNKNOWN_MS
 from device.core.realtime_messages import EndReason, ShotReport
 from device.core.records import ShotGiven
 from device.core.session import Session
@@ -49,9 +50,9 @@ NO_PRESSES: Final = PressRun()
 class Console:
     """All that the machine knows.
 
-    `formulary` is the one found at start. `session` is the open one with its plan; `ready` that the real-time process
-    is out of its safe mode; `homed` and `initialised` that needle and plunger know where they are; `probed` that this
-    self-test has asked the pump. `armed`
+    `now_ms` is the wall clock as an event told it last. `formulary` is the one found at start. `session` is the open
+    one with its plan; `ready` that the real-time process is out of its safe mode; `homed` and `initialised` that needle
+    and plunger know where they are; `probed` that this self-test has asked the pump. `armed`
     is the operator's wish: load the next magazine when one is done. `magazine` is the loaded one, `reports` and `seen`
     what came of it so far, `ended` why the last one ended. `prime_nl` is what to prime after a refill, 0 if the refill
     is for shots. `plunger_wanted`: home the plunger after the needle. `pending` is the command to be answered when the
@@ -61,6 +62,7 @@ class Console:
 
     spec: DeviceSpec
     ledger: Ledger
+    now_ms: int = UNKNOWN_MS
     formulary: Formulary = UNSIGNED
     session: Session | None = None
     state: State = State.STARTING

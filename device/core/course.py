@@ -31,7 +31,6 @@ MONTHS: Final = (
 
 EARLY_CODE: Final = "course_early"
 LAPSED_CODE: Final = "course_lapsed"
-SOFT_CODES: Final = frozenset({EARLY_CODE, LAPSED_CODE})
 """What may be overridden with a reason and a name: a physician may know better than a file when a session is due."""
 
 
@@ -188,7 +187,7 @@ def course_refusals(
 ) -> tuple[Refusal, ...]:
     """Return why the next session of `course` must not start today; empty if it may.
 
-    `anew`: the first session of a new round is meant. Refusals with a code of `SOFT_CODES` may be overridden.
+    `anew`: the first session of a new round is meant. A refusal with a `figure` may be overridden.
     """
     if not patient:
         return (Refusal("course_patient", "a course belongs to a patient: give --patient ID, or leave --course out"),)

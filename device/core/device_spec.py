@@ -13,6 +13,7 @@ from device.core.units import (
     MicrometresPerSecond,
     MicrometresPerSecond2,
     Nanolitres,
+    NanolitresPerCm2,
     NanolitresPerSecond,
     Nanoseconds,
     Steps,
@@ -89,12 +90,26 @@ class HardLimits:
     session_nl: Nanolitres
     patient_day_nl: Nanolitres
     session_shots: int
+    hour_shots: int
     least_interval_ns: Nanoseconds
     fastest_nl_s: NanolitresPerSecond
     depth_um: Micrometres
     magazine_shots: int
     prime_nl: Nanolitres
     prime_ns: Nanoseconds
+    region_nl_per_cm2: NanolitresPerCm2
+
+
+@dataclass(frozen=True, slots=True)
+class SoftLimits:
+    """What may be exceeded by somebody's word, and by nobody's beyond `HardLimits`; None where there is none."""
+
+    shot_nl: Nanolitres | None = None
+    session_nl: Nanolitres | None = None
+    patient_day_nl: Nanolitres | None = None
+    session_shots: int | None = None
+    hour_shots: int | None = None
+    least_interval_ns: Nanoseconds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +143,7 @@ class DeviceSpec:
     pump: PumpSpec
     limits: HardLimits
     timing: Timing
+    soft: SoftLimits = SoftLimits()
 
     def __post_init__(self) -> None:
         """Check the rules between the parts; raises ValueError naming them."""

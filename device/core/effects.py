@@ -95,6 +95,11 @@ class SoundDone:
 
 
 @dataclass(frozen=True, slots=True)
+class SoundRegion:
+    """Tell the clinician that a region is done and the next one begins."""
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """End the process; everything is safe and settled."""
 
@@ -113,5 +118,6 @@ Effect: TypeAlias = (
     | SilenceAlarm
     | SoundRefusal
     | SoundDone
+    | SoundRegion
     | Exit
 )

@@ -18,7 +18,7 @@ class Request:
     """Who asked over the control socket: `number` finds the connection to answer, `uid`, `pid` are the peer's.
 
     `at_ms` is the wall clock then, in ms since 1970; 0 where nobody can tell. `utc_offset_s` is how far the console's
-    own time was ahead of UTC.
+    own time was ahead of UTC. `may_override` is whether soft limits give way to that user's word.
     """
 
     number: int
@@ -26,6 +26,7 @@ class Request:
     pid: int
     at_ms: int = 0
     utc_offset_s: int = 0
+    may_override: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,16 @@ class SessionStartRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class OverrideRequested:
+    """Go beyond a soft limit for the rest of the session; `by` answers for `reason`."""
+
+    request: Request
+    limit: str
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStopRequested:
     """End the session."""
 
@@ -108,6 +119,28 @@ class ArmRequested:
 @dataclass(frozen=True, slots=True)
 class DisarmRequested:
     """Fire nothing more."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class PointSkipRequested:
+    """Pass over the next `points` points of the region: they count as missed."""
+
+    request: Request
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointRepeatRequested:
+    """Let the next shot belong to the last one's point once more."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class PointUndoRequested:
+    """Take back the last mark: a skip, a repeat, or that the last shot counted for a point. Never a dose."""
 
     request: Request
 
@@ -132,11 +165,15 @@ Command: TypeAlias = (
     | RollBackRequested
     | PrimeRequested
     | SessionStartRequested
+    | OverrideRequested
     | SessionStopRequested
     | ArmRequested
     | DisarmRequested
     | FaultClearRequested
     | AlarmSilenceRequested
+    | PointSkipRequested
+    | PointRepeatRequested
+    | PointUndoRequested
 )
 
 
@@ -161,9 +198,10 @@ class PumpLoaded:
 
 @dataclass(frozen=True, slots=True)
 class PositionRead:
-    """The pump is idle; its plunger stands at `position`, None when it cannot say."""
+    """The pump is idle; its plunger stands at `position`, None when it cannot say. `at_ms` is the wall clock then."""
 
     position: Increments | None
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from device.core.effects import (
     ReadPosition,
     Reply,
     Send,
+    SoundRegion,
 )
 from device.core.events import (
     ArmRequested,
@@ -32,9 +33,10 @@ from device.core.realtime_messages import (
     Unload,
 )
 from device.core.safety import SHUTTING_DOWN, fault, uncertain
+from device.core.session import Session
 from device.core.settlement import Seen
 from device.core.steps import Step, back, given_up, prepend, refused, taken
-from device.core.treatment import next_magazine, next_shot_refusals
+from device.core.treatment import next_magazine, next_place, next_shot_refusals
 
 
 def arm(console: Console, event: ArmRequested) -> Step:
@@ -139,8 +141,21 @@ def position_read(console: Console, event: PositionRead) -> Step:
     intent = console.ledger.open_intent
     if intent is None:
         return back(console)
+    before = console
     console, records, certain = settled(console, intent, event.position)
     if not certain:
         console, effects = fault(console, *uncertain(intent.magazine_id, event))
         return console, (Commit(tuple(records)), *effects)
-    return next_magazine(console, *records)
+    console, effects = next_magazine(console, *records)
+    session, going_on = console.session, console.state in (State.LOADING, State.REFILLING)
+    # Only where it goes on: what ends the arming has a sound of its own.
+    if session is not None and going_on and _another_region(session, before, console):
+        effects = (*effects, SoundRegion())
+    return console, effects
+
+
+def _another_region(session: Session, before: Console, console: Console) -> bool:
+    """Whether what was just settled was the last of its region and another one comes."""
+    places = [next_place(each, session) for each in (before, console)]
+    regions = {place.region for place in places if place is not None}
+    return len(regions) == len(places)

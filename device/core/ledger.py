@@ -9,29 +9,40 @@ from device.core.calibration import Calibration, kept
 from device.core.course import CoursePast, day_of
 from device.core.course import remembered as course_remembered
 from device.core.formulary import TakenFormulary
-from device.core.magazine import Purpose
+from device.core.magazine import Outcome, Purpose
 from device.core.patient_day import PastSession, dated, ingredient_key, remembered
+from device.core.patient_hour import Run, with_shots
+from device.core.patient_hour import dated as runs_dated
 from device.core.records import (
     FaultRaised,
     FaultsCleared,
     FormularyTaken,
+    LimitOverridden,
     MagazineIntent,
     MagazineSettled,
+    MarkWord,
     PlungerFound,
     PlungerHomed,
+    PointMarked,
     Record,
     Refilled,
     SessionEnded,
     SessionStarted,
+    ShotGiven,
     SyringeCalibrated,
 )
+from device.core.region_plan import NO_PLAN, Progress
 from device.core.serum import mass_in
 from device.core.units import Nanolitres
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTotals:
-    """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial."""
+    """The open session's record and its booked totals. `drawn_nl` is what was drawn from its vial, `overridden` the
+    soft limits that hold no more.
+
+    `progress` is how far the planned points are, `region_nl` what is booked in each region, in the plan's order.
+    """
 
     started: SessionStarted
     shots: int = 0
@@ -39,6 +50,9 @@ class SessionTotals:
     volume_nl: int = 0
     drawn_nl: int = 0
     primed_nl: int = 0
+    overridden: tuple[str, ...] = ()
+    progress: Progress = NO_PLAN
+    region_nl: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,7 @@ class Ledger:
     magazines: int = 0
     faults: tuple[int, ...] = ()
     past: tuple[PastSession, ...] = ()
+    runs: tuple[Run, ...] = ()
     calibrations: tuple[Calibration, ...] = ()
     formulary: TakenFormulary | None = None
     courses: tuple[CoursePast, ...] = ()
@@ -72,13 +87,37 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
     """Return the ledger after `record`."""
     match record:
         case SessionStarted():
-            return replace(ledger, session=SessionTotals(record), carry=0, past=dated(ledger.past, record.at_ms))
+            past, runs = dated(ledger.past, record.at_ms), runs_dated(ledger.runs, record.at_ms)
+            return replace(ledger, session=_opened(record), carry=0, past=past, runs=runs)
         case SessionEnded():
             return _ended(ledger, record)
+        case LimitOverridden() if ledger.session is not None:
+            over = (*ledger.session.overridden, record.limit)
+            return replace(ledger, session=replace(ledger.session, overridden=over))
         case MagazineIntent():
             return replace(ledger, open_intent=record, magazines=max(ledger.magazines, record.magazine_id))
         case MagazineSettled():
             return _settled(ledger, record)
+        case ShotGiven() | PointMarked():
+            return _marked(ledger, record)
+        case Refilled() | PlungerHomed() | PlungerFound():
+            return _moved(ledger, record)
+        case SyringeCalibrated():
+            latest = Calibration(record.syringe_sha256, record.at_ms, record.expires_ms)
+            return replace(ledger, calibrations=kept(ledger.calibrations, latest))
+        case FormularyTaken():
+            return replace(ledger, formulary=TakenFormulary(record.version, record.sha256))
+        case FaultRaised() if record.latched:
+            return replace(ledger, faults=(*(code for code in ledger.faults if code != record.code), record.code))
+        case FaultsCleared():
+            return replace(ledger, faults=())
+        case _:
+            return ledger
+
+
+def _moved(ledger: Ledger, record: Refilled | PlungerHomed | PlungerFound) -> Ledger:
+    """Take where the plunger went without giving anything to the patient."""
+    match record:
         case Refilled():
             # What was sucked back into the needle is still missing there after a refill.
             owed = (ledger.position - ledger.low_water) if ledger.position is not None else 0
@@ -92,23 +131,34 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
             )
         case PlungerHomed():
             return replace(ledger, content=None, position=record.position, low_water=record.position, play_open=False)
-        case PlungerFound():
+        case _:
             if record.position < record.expected:
                 # It moved toward the needle: that repaid of a suck-back what it went.
                 return replace(ledger, position=record.position, low_water=min(ledger.low_water, record.position))
             owed = max(0, record.expected - ledger.low_water)
             return replace(ledger, position=record.position, low_water=record.position - owed, play_open=True)
-        case SyringeCalibrated():
-            latest = Calibration(record.syringe_sha256, record.at_ms, record.expires_ms)
-            return replace(ledger, calibrations=kept(ledger.calibrations, latest))
-        case FormularyTaken():
-            return replace(ledger, formulary=TakenFormulary(record.version, record.sha256))
-        case FaultRaised() if record.latched:
-            return replace(ledger, faults=(*(code for code in ledger.faults if code != record.code), record.code))
-        case FaultsCleared():
-            return replace(ledger, faults=())
-        case _:
-            return ledger
+
+
+def _opened(record: SessionStarted) -> SessionTotals:
+    # A negative number of points is no plan that this software writes.
+    points = tuple(max(0, points) for points in record.region_points)
+    return SessionTotals(record, progress=Progress(points), region_nl=(0,) * len(record.regions))
+
+
+def _marked(ledger: Ledger, record: ShotGiven | PointMarked) -> Ledger:
+    """Say what became of the plan's points: a shot counts for the next one, or an operator marks some."""
+    if ledger.session is None:
+        return ledger
+    progress = ledger.session.progress
+    if isinstance(record, ShotGiven):
+        progress = progress.shot(whole=record.outcome == Outcome.DELIVERED.value)
+    elif record.mark == MarkWord.SKIPPED:
+        progress = progress.skipped(record.points)
+    elif record.mark == MarkWord.REPEAT:
+        progress = progress.repeated()
+    else:
+        progress = progress.undone()
+    return replace(ledger, session=replace(ledger.session, progress=progress))
 
 
 def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
@@ -144,7 +194,10 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
             shots=session.shots + record.shots,
             increments=session.increments + record.given,
             volume_nl=session.volume_nl + record.given_nl,
+            region_nl=_region_nl(session, ledger.open_intent, record.given_nl),
         )
+        patient, at_ms = session.started.patient, record.at_ms
+        ledger = replace(ledger, runs=with_shots(ledger.runs, patient=patient, at_ms=at_ms, shots=record.shots))
     return replace(
         ledger,
         session=session,
@@ -153,4 +206,13 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
         low_water=record.low_water,
         carry=record.carry,
         play_open=False,
+    )
+
+
+def _region_nl(session: SessionTotals, intent: MagazineIntent | None, given_nl: int) -> tuple[int, ...]:
+    """Book a magazine's volume in its region: every magazine ends with its region."""
+    region = intent.region if intent is not None else ""
+    return tuple(
+        booked_nl + (given_nl if name == region else 0)
+        for name, booked_nl in zip(session.started.regions, session.region_nl, strict=True)
     )

@@ -5,6 +5,7 @@ and the totals already booked. The pump driver holds the plunger to its own ceil
 module is never the only guard.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from device.core.device_spec import HardLimits
@@ -25,6 +26,25 @@ class Refusal:
     code: str
     message: str
     figure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionLoad:
+    """What is booked in a region of known area, and what the next shots would reach there."""
+
+    name: str
+    area_mm2: int
+    booked_nl: int
+    reached_nl: int
+
+    def exceeds(self, limits: HardLimits) -> bool:
+        """Whether it would be more for its area than the console gives: 1 cm2 is 100 mm2, nothing is rounded."""
+        return self.reached_nl * 100 > limits.region_nl_per_cm2 * self.area_mm2
+
+
+def nl_per_cm2(volume_nl: int, area_mm2: int) -> int:
+    """Return a volume by area, rounded up."""
+    return -(-volume_nl * 100 // area_mm2)
 
 
 def ul(volume_nl: int) -> str:
@@ -91,12 +111,17 @@ def shot_refusals(
     booked_shots: int,
     total_nl: Nanolitres,
     planned_shots: int,
+    points_left: int,
     before: Before,
+    hour_shots: int,
+    regions: Sequence[RegionLoad] = (),
 ) -> tuple[Refusal, ...]:
     """Return why a next shot may not be given after `booked_nl` in `booked_shots`; empty when it may.
 
     `total_nl` is what the session would be booked at after it: the plunger's real travel, not the wished dose.
-    `before` is what the patient had in the 24 hours before the session: the limits hold for both together.
+    `before` is what the patient had in the 24 hours before the session: the limits hold for both together. `hour_shots`
+    is what the patient had in the last hour, those of the session among them. `planned_shots` is 0 without a plan, of
+    which `points_left` have no shot and no other mark yet. `regions` are those of the shots up to this one.
     """
     found: list[Refusal] = []
     for name, most_nl in (("limits.session_ml", limits.session_nl), ("session_volume_ml", profile.session_volume_nl)):
@@ -118,8 +143,27 @@ def shot_refusals(
     for name, most in (("limits.session_shots", limits.session_shots), ("session_shots", profile.session_shots)):
         if booked_shots + 1 > most:
             found.append(Refusal("session_shots", f"{booked_shots} shots given: {name} is {most}"))
-    if planned_shots and booked_shots + 1 > planned_shots:
-        found.append(Refusal("points_done", f"all {planned_shots} planned points are treated: stop the session"))
+    if hour_shots + 1 > limits.hour_shots:
+        found.append(
+            Refusal(
+                "hour_shots",
+                f"{hour_shots} shots given to this patient within an hour: limits.hour_shots is {limits.hour_shots}",
+            )
+        )
+    if planned_shots and points_left < 1:
+        found.append(
+            Refusal("points_done", f"all {planned_shots} planned points are treated or skipped: stop the session")
+        )
+    found += [
+        Refusal(
+            "region_density",
+            f"{ul(one.booked_nl)} given on the {one.area_mm2 / 100:g} cm2 of {one.name}, the next shot would reach "
+            f"{ul(nl_per_cm2(one.reached_nl, one.area_mm2))} per cm2: limits.region_ul_per_cm2 is "
+            f"{ul(limits.region_nl_per_cm2)}; skip the points that are left there: `mesogun point skip --count N`",
+        )
+        for one in regions
+        if one.exceeds(limits)
+    ]
     for ingredient in serum.ingredients:
         most_ug = ingredient_limit(ingredient, weight_g)
         earlier_ug = before.mass_of(ingredient)

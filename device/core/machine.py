@@ -7,7 +7,7 @@ acts come before its record; nothing moves by itself after a start.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from device.core.console import Console, State
@@ -22,7 +22,11 @@ from device.core.events import (
     FaultOccurred,
     Happening,
     HomeRequested,
+    OverrideRequested,
     PlungerAtTop,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
     PositionRead,
     PrimeRequested,
     PumpLoaded,
@@ -60,6 +64,9 @@ from device.core.operations import (
     test_probed,
     test_ready,
 )
+from device.core.overriding import override
+from device.core.patient_day import UNKNOWN_MS
+from device.core.points import point_repeat, point_skip, point_undo
 from device.core.presses import press_ignored, with_untold
 from device.core.realtime_messages import (
     Faulted,
@@ -93,7 +100,17 @@ EVENTS: tuple[type[Event], ...] = (*COMMANDS, *get_args(Happening), *get_args(Re
 
 def step(console: Console, event: Event) -> Step:
     """Return the next console and its effects. Total: defined for every state and event, never raises on them."""
-    return with_untold(console, _step(console, event))
+    return with_untold(console, _step(_at(console, event), event))
+
+
+def _at(console: Console, event: Event) -> Console:
+    """Return `console` with the wall clock that `event` tells, if it tells one."""
+    at_ms = UNKNOWN_MS
+    if isinstance(event, COMMANDS):
+        at_ms = event.request.at_ms
+    elif isinstance(event, PositionRead):
+        at_ms = event.at_ms
+    return replace(console, now_ms=at_ms) if at_ms != UNKNOWN_MS else console
 
 
 def _step(console: Console, event: Event) -> Step:
@@ -147,8 +164,12 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.SESSION, CalibrateRequested): _on(calibrate, State.SESSION),
     (State.SESSION, RollBackRequested): _on(roll_back, State.SESSION),
     (State.SESSION, PrimeRequested): _on(prime, State.PRIMING, State.REFILLING, State.SESSION),
+    (State.SESSION, OverrideRequested): _on(override, State.SESSION),
     (State.SESSION, SessionStopRequested): _on(session_stop, State.DISARMED),
     (State.SESSION, ArmRequested): _on(arm, *_LOADED),
+    (State.SESSION, PointSkipRequested): _on(point_skip, State.SESSION),
+    (State.SESSION, PointRepeatRequested): _on(point_repeat, State.SESSION),
+    (State.SESSION, PointUndoRequested): _on(point_undo, State.SESSION),
     (State.REFILLING, RefillDone): _on(refill_done, State.PRIMING, *_LOADED),
     (State.PRIMING, PumpLoaded): _on(pump_loaded, State.PRIMING),
     (State.PRIMING, Loaded): _on(unchanged, State.PRIMING),

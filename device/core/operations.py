@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from device.core.booking import session_ended, settled
 from device.core.console import Console, State
-from device.core.course import SOFT_CODES, Course, CoursePast, course_refusals, day_of, next_session, past_of
+from device.core.course import Course, CoursePast, course_refusals, day_of, next_session, past_of
 from device.core.effects import (
     Commit,
     Effect,
@@ -24,6 +24,7 @@ from device.core.events import (
 )
 from device.core.faults import Fault
 from device.core.limits import Refusal, serum_refusals
+from device.core.overriding import overridden_at_start
 from device.core.patient_day import UNKNOWN_MS, had_before
 from device.core.realtime_messages import (
     Home,
@@ -32,7 +33,6 @@ from device.core.realtime_messages import (
     Reset,
 )
 from device.core.records import (
-    LimitOverridden,
     PlungerFound,
     PlungerHomed,
     Record,
@@ -214,35 +214,9 @@ def _course_refusals(console: Console, event: SessionStartRequested) -> tuple[Re
     )
 
 
-def _overridden(
-    event: SessionStartRequested, refusals: tuple[Refusal, ...]
-) -> tuple[tuple[Refusal, ...], tuple[LimitOverridden, ...]]:
-    """Return what still refuses the session after the override that came with it, and the records of what does not."""
-    reason, by = event.override_reason.strip(), event.override_by.strip()
-    if not reason and not by:
-        return refusals, ()
-    if not reason or not by:
-        return (
-            *refusals,
-            Refusal("override", "an override needs a reason and a name: --override REASON --by NAME"),
-        ), ()
-    return tuple(one for one in refusals if one.code not in SOFT_CODES), tuple(
-        LimitOverridden(
-            session_id=event.session_id,
-            limit=one.code,
-            reason=reason,
-            by=by,
-            uid=event.request.uid,
-            figure=one.figure,
-        )
-        for one in refusals
-        if one.code in SOFT_CODES
-    )
-
-
 def session_start(console: Console, event: SessionStartRequested) -> Step:
     """Plan the session's stroke and refuse with every reason at once, or open it."""
-    still_refused, overridden = _overridden(event, _course_refusals(console, event))
+    still_refused, overridden = overridden_at_start(event, _course_refusals(console, event))
     reasons = [
         *unusable_formulary(console, event.request.at_ms),
         *serum_refusals(event.serum, weight_g=event.weight_g),
@@ -293,13 +267,18 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         course_session=session.course_session,
         course_sessions=session.course_sessions,
         utc_offset_s=event.request.utc_offset_s,
+        region_area_mm2=[region.area_mm2 for region in event.regions],
+        region_spacing_um=[region.spacing_um for region in event.regions],
+        region_grid=[region.grid.value for region in event.regions],
     )
     if reasons:
         return refused(console, event, tuple(reason.message for reason in reasons))
     opened = replace(book(console, started, *overridden), session=session, last_shot=None, ended=None)
-    if first := next_shot_refusals(opened, session):
-        return refused(console, event, tuple(reason.message for reason in first))
-    console = opened
+    first, softly = overridden_at_start(event, next_shot_refusals(opened, session))
+    # A soft limit that nobody has overridden yet refuses the arming.
+    if hard := [reason.message for reason in first if not reason.figure]:
+        return refused(console, event, tuple(hard))
+    console, overridden = book(opened, *softly), (*overridden, *softly)
     records = (taken(event), started, *overridden)
     return prepend((Commit(records),), back(replace(console, pending=event.request)))
 

@@ -6,6 +6,7 @@ its fields never change meaning; fields are only added, with a default.
 """
 
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from typing import ClassVar, TypeAlias
 
 from device.core.faults import Fault
@@ -43,7 +44,8 @@ class SessionStarted:
     `at_ms` is the wall clock, 0 unknown. `ingredients` and `ug_per_ml` say what is in the serum, in the same order.
     `before_nl` is what the patient had in the 24 hours before. `formulary_*` is the signed bundle that it began under.
     `course_session` is its number of `course_sessions` in the course, 0 outside of one; `utc_offset_s` is how far the
-    console's own time was ahead of UTC.
+    console's own time was ahead of UTC. `region_area_mm2` and `region_spacing_um` are 0 for a region whose points were
+    counted by hand.
     """
 
     KIND: ClassVar[str] = "session_started"
@@ -69,6 +71,9 @@ class SessionStarted:
     course_session: int = 0
     course_sessions: int = 0
     utc_offset_s: int = 0
+    region_area_mm2: list[int] = field(default_factory=list)
+    region_spacing_um: list[int] = field(default_factory=list)
+    region_grid: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ class MagazineSettled:
     """Closes an intent: where the plunger stands, how far the session is booked, what remainder is carried.
 
     `given` is in increments for this magazine; `certain` is False when the most was booked for want of a position
-    (`position` is then the last intent's worst case).
+    (`position` is then the last intent's worst case). `at_ms` is the wall clock, 0 unknown.
     """
 
     KIND: ClassVar[str] = "magazine_settled"
@@ -166,6 +171,7 @@ class MagazineSettled:
     shots: int
     carry: int
     certain: bool
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +288,32 @@ class LimitOverridden:
     figure: str
 
 
+class MarkWord(StrEnum):
+    """What an operator said of a point."""
+
+    SKIPPED = "skipped"
+    REPEAT = "repeat"
+    SHOT_UNDONE = "shot_undone"
+    SKIP_UNDONE = "skip_undone"
+    REPEAT_UNDONE = "repeat_undone"
+
+
+@dataclass(frozen=True, slots=True)
+class PointMarked:
+    """An operator marked `points` points of a region, from number `point` on, or took back the last mark: by whom.
+
+    No dose is changed by it: `shot_undone` says that the last shot does not count for its point.
+    """
+
+    KIND: ClassVar[str] = "point_marked"
+    session_id: str
+    region: str
+    point: int
+    points: int
+    mark: str
+    uid: int
+
+
 Record: TypeAlias = (
     Booted
     | CommandTaken
@@ -299,6 +331,7 @@ Record: TypeAlias = (
     | FaultRaised
     | FaultsCleared
     | LimitOverridden
+    | PointMarked
 )
 
 KINDS: dict[str, type[Record]] = {
@@ -320,6 +353,7 @@ KINDS: dict[str, type[Record]] = {
         FaultRaised,
         FaultsCleared,
         LimitOverridden,
+        PointMarked,
     )
 }
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from device.core.patient_day import NOTHING_BEFORE, Before
 from device.core.profile import Profile
+from device.core.region_plan import Grid
 from device.core.serum import Serum
 from device.core.shot_plan import StrokePlan
 from device.core.syringe import Syringe
@@ -11,10 +12,13 @@ from device.core.syringe import Syringe
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of the scalp with its planned points."""
+    """A part of the scalp with its planned points. `area_mm2` and `spacing_um` are 0 where the points were counted."""
 
     name: str
     points: int
+    area_mm2: int = 0
+    spacing_um: int = 0
+    grid: Grid = Grid.SQUARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +46,3 @@ class Session:
     def planned_shots(self) -> int:
         """All planned points; 0 when the session has no regions and ends by its limits alone."""
         return sum(region.points for region in self.regions)
-
-    def region_after(self, shots: int) -> tuple[str, int, bool]:
-        """Return the region of the next shot after `shots`: its name, its points left, whether it is just entered.
-
-        Without regions: an empty name, 0, and True for the very first shot.
-        """
-        before = 0
-        for region in self.regions:
-            if shots < before + region.points:
-                return region.name, before + region.points - shots, shots == before
-            before += region.points
-        return "", 0, shots == 0

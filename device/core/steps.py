@@ -17,6 +17,10 @@ from device.core.events import (
     DisarmRequested,
     FaultClearRequested,
     HomeRequested,
+    OverrideRequested,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
     PrimeRequested,
     RollBackRequested,
     SessionStartRequested,
@@ -37,11 +41,15 @@ COMMAND_NAMES: dict[type[Command], str] = {
     RollBackRequested: "formulary roll-back",
     PrimeRequested: "prime",
     SessionStartRequested: "session start",
+    OverrideRequested: "override",
     SessionStopRequested: "session stop",
     ArmRequested: "arm",
     DisarmRequested: "disarm",
     FaultClearRequested: "fault clear",
     AlarmSilenceRequested: "alarm silence",
+    PointSkipRequested: "point skip",
+    PointRepeatRequested: "point repeat",
+    PointUndoRequested: "point undo",
 }
 
 

@@ -18,16 +18,19 @@ from device.core.effects import (
     SoundDone,
     SoundRefusal,
 )
-from device.core.limits import Refusal, shot_refusals
+from device.core.limits import Refusal, RegionLoad, shot_refusals
 from device.core.magazine import Magazine, PlannedShot, Purpose
+from device.core.patient_hour import shots_within_hour
 from device.core.profile import Mode
 from device.core.realtime_messages import (
     EndReason,
 )
 from device.core.records import MagazineIntent, Record
+from device.core.region_plan import Place, Progress
 from device.core.session import Session
 from device.core.settlement import Seen
 from device.core.shot_plan import Plunger, plan_shots, shot_increments
+from device.core.soft_limits import soft_refusals
 from device.core.steps import Step, back, book, commit, prepend, turned_down
 from device.core.units import Increments, Nanolitres, Nanoseconds
 
@@ -49,16 +52,70 @@ def next_shot_refusals(console: Console, session: Session, after: int = 0) -> tu
         shot_increments(Nanolitres(count * profile.dose_nl), console.ledger.carry, syringe)[0]
         for count in (after, after + 1)
     )
-    return shot_refusals(
+    total_nl = syringe.volume_of(Increments(increments + more))
+    hour_shots = shots_within_hour(console.ledger.runs, patient=session.patient, now_ms=console.now_ms) + after
+    hard = shot_refusals(
         profile=profile,
         limits=console.spec.limits,
         serum=session.serum,
         weight_g=session.weight_g,
         booked_nl=syringe.volume_of(Increments(increments + given)),
         booked_shots=shots + after,
-        total_nl=syringe.volume_of(Increments(increments + more)),
+        total_nl=total_nl,
         planned_shots=session.planned_shots,
+        points_left=progress_of(console, session).left - after,
         before=session.before,
+        hour_shots=hour_shots,
+        regions=_region_loads(console, session, after + 1),
+    )
+    return hard + soft_refusals(
+        console.spec.soft,
+        overridden=totals.overridden if totals is not None else (),
+        profile=profile,
+        booked_shots=shots + after,
+        total_nl=total_nl,
+        before=session.before,
+        hour_shots=hour_shots,
+    )
+
+
+def progress_of(console: Console, session: Session) -> Progress:
+    """Return how far the session's planned points are."""
+    totals = console.ledger.session
+    return totals.progress if totals is not None else Progress(tuple(region.points for region in session.regions))
+
+
+def next_place(console: Console, session: Session) -> Place | None:
+    """Return where the next shot belongs; None without a plan, or when no point is left."""
+    return progress_of(console, session).place()
+
+
+def _region_loads(console: Console, session: Session, shots: int) -> tuple[RegionLoad, ...]:
+    """Return the regions of known area that the next `shots` shots belong to, with what they then have."""
+    if not any(region.area_mm2 for region in session.regions):
+        return ()
+    totals = console.ledger.session
+    booked_nl = totals.region_nl if totals is not None else (0,) * len(session.regions)
+    booked = totals.increments if totals is not None else 0
+
+    def volume_nl(count: int) -> int:
+        doses = Nanolitres(count * session.profile.dose_nl)
+        more = shot_increments(doses, console.ledger.carry, session.syringe)[0]
+        return session.syringe.volume_of(Increments(booked + more))
+
+    reached_nl: dict[int, int] = {}
+    done = 0
+    for place, ahead in progress_of(console, session).ahead():
+        count = min(ahead, shots - done)
+        more_nl = volume_nl(done + count) - volume_nl(done)
+        reached_nl[place] = reached_nl.get(place, booked_nl[place]) + more_nl
+        done += count
+        if done == shots:
+            break
+    return tuple(
+        RegionLoad(session.regions[place].name, session.regions[place].area_mm2, booked_nl[place], nl)
+        for place, nl in reached_nl.items()
+        if session.regions[place].area_mm2
     )
 
 
@@ -93,19 +150,18 @@ def next_magazine(console: Console, *records: Record) -> Step:
     refusals = next_shot_refusals(console, session)
     if refusals:
         return back(console, *commit(records), SoundDone())
-    shots_done = _shots_done(console)
-    region, _, entered = session.region_after(shots_done)
+    place = next_place(console, session)
     shots, fewest = _next_shots(console, session)
     if not _holds_enough(console, shots, fewest):
         return refill(console, session, fewest * session.profile.dose_nl, *records)
-    fresh = entered or console.ended is not EndReason.COMPLETE
+    fresh = console.ended is not EndReason.COMPLETE or (place is not None and place.fresh)
     plunger = plunger_of(console)
     magazine = Magazine(
         magazine_id=console.ledger.magazines + 1,
         purpose=Purpose.INJECT,
         session_id=session.session_id,
-        first_shot=shots_done + 1,
-        region=region,
+        first_shot=_shots_done(console) + 1,
+        region=session.regions[place.region].name if place is not None else "",
         stroke_nl=session.syringe.stroke_nl,
         start=plunger.position,
         low_water=plunger.low_water,
@@ -127,8 +183,8 @@ def _shots_done(console: Console) -> int:
 
 def _next_shots(console: Console, session: Session) -> tuple[tuple[PlannedShot, ...], int]:
     """Return the next magazine's shots as far as the syringe holds them, and how many it must have at least."""
-    _, points_left, _ = session.region_after(_shots_done(console))
-    most = allowed_shots(console, session, magazine_size(session, points_left))
+    place = next_place(console, session)
+    most = allowed_shots(console, session, magazine_size(session, place.left if place is not None else 0))
     shots = plan_shots(
         plan=session.plan,
         profile=session.profile,

@@ -17,11 +17,13 @@ Steps = NewType("Steps", int)
 MicrometresPerSecond = NewType("MicrometresPerSecond", int)
 MicrometresPerSecond2 = NewType("MicrometresPerSecond2", int)
 NanolitresPerSecond = NewType("NanolitresPerSecond", int)
+NanolitresPerCm2 = NewType("NanolitresPerCm2", int)
 HalfIncrementsPerSecond = NewType("HalfIncrementsPerSecond", int)
 """Plunger speed as the pump's v, V and c commands take it."""
 Micrograms = NewType("Micrograms", int)
 
 NS_PER_S: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
 
 
 def increments_within(volume_nl: Nanolitres, *, stroke_nl: Nanolitres, stroke_increments: Increments) -> Increments:

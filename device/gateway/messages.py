@@ -15,11 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from device.core.journal_chain import TS_MS_MAX
 from device.core.magazine import Outcome, Purpose
 from device.core.profile import Mode
+from device.core.records import MarkWord
 
 PriorityName = Literal["low", "medium", "high"]
 ConnectionReason = Literal["connected", "stopped", "lost"]
 JournalState = Literal["ok", "unavailable", "damaged"]
 AlarmPriority = Literal["unknown", "none", "low", "medium", "high"]
+NextAction = Literal["none", "arm", "press", "wait", "clear_fault", "skip_points", "stop_session", "override"]
 
 
 class Message(BaseModel):
@@ -64,8 +66,8 @@ class CommandEvent(Message):
 class SessionStartedEvent(Message):
     """A session began. Lists are comma-joined: `regions` with `region_points`, `ingredients` with `ug_per_ml`.
 
-    Weight null if not given; `before_ul` is what the patient had in the 24 hours before. The course's fields have the
-    record's defaults, for a record that was written before there were any.
+    Weight null if not given; `before_ul` is what the patient had in the 24 hours before. The course's fields and the
+    regions' areas have the record's defaults, for a record that was written before there were any.
     """
 
     kind: Literal["session_started"] = "session_started"
@@ -90,6 +92,9 @@ class SessionStartedEvent(Message):
     course_session: int = 0
     course_sessions: int = 0
     utc_offset_s: int = 0
+    region_area_mm2: str = ""
+    region_spacing_mm: str = ""
+    region_grid: str = ""
 
 
 class SessionEndedEvent(Message):
@@ -170,6 +175,7 @@ class MagazineSettledEvent(Message):
     shots: int
     carry: int
     certain: bool
+    at_ms: int = 0
 
 
 class RefilledEvent(Message):
@@ -273,6 +279,19 @@ class LimitOverriddenEvent(Message):
     figure: str
 
 
+class PointMarkedEvent(Message):
+    """An operator marked `points` points of a region, from number `point` on, or took the last mark back; no dose."""
+
+    kind: Literal["point_marked"] = "point_marked"
+    kind_code: Literal[17] = 17
+    region: str
+    point: int
+    points: int
+    mark: MarkWord
+    mark_code: int
+    uid: int
+
+
 class ConnectionStatus(Message):
     """Whether the console is connected; the broker itself publishes the `lost` one (last will)."""
 
@@ -314,7 +333,8 @@ class MachineState(Message):
 class LiveSession(Message):
     """The session's progress; only the newest value matters, and one may be lost.
 
-    `shots_left` may still be given before a limit forbids one: `first_limit`, its code.
+    `shots_left` may still be given before a limit forbids one: `first_limit`, its code. The next shot belongs to point
+    `point` of the `region_points` of `region`, 0 when there is none; `point_repeat`: it had its shot already.
     """
 
     state: str
@@ -327,6 +347,14 @@ class LiveSession(Message):
     first_limit: str
     volume_ul: float
     volume_limit_ul: float
+    point: int
+    region_points: int
+    point_repeat: bool
+    points_given: int
+    points_missed: int
+    points_doubled: int
+    next_action: NextAction
+    next_action_code: int
 
 
 class LiveValues(BaseModel):
@@ -354,6 +382,13 @@ class LiveValues(BaseModel):
     simulated: bool
     version: str
     serial: str
+    point: int = 0
+    region_points: int = 0
+    point_repeat: bool = False
+    points_given: int = 0
+    points_missed: int = 0
+    points_doubled: int = 0
+    next_action: NextAction = "none"
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
@@ -391,6 +426,7 @@ CHANNELS: Final[Mapping[str, Channel]] = {
             FormularyTakenEvent,
             PressRefusedEvent,
             LimitOverriddenEvent,
+            PointMarkedEvent,
         ),
         qos=1,
         retain=False,

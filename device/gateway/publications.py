@@ -14,7 +14,7 @@ from typing import Final, Literal
 from device.core.journal_chain import Entry
 from device.core.magazine import Outcome, Purpose
 from device.core.profile import Mode
-from device.core.records import Json
+from device.core.records import Json, MarkWord
 from device.gateway.messages import (
     CHANNELS,
     EVENTS,
@@ -35,6 +35,7 @@ ENUMERATED_CODES: Final[Mapping[str, Mapping[str, int]]] = {
     "purpose": {Purpose.INJECT.value: 1, Purpose.PRIME.value: 2},
     "mode": {Mode.SINGLE.value: 1, Mode.BURST.value: 2, Mode.CONTINUOUS.value: 3},
     "priority": {"low": 1, "medium": 2, "high": 3},
+    "mark": {word.value: code for code, word in enumerate(MarkWord, start=1)},
 }
 """The records' enumerated fields; each is followed by a field of the same name and `_code`."""
 
@@ -47,6 +48,11 @@ OUTSIDE_UNITS: Final = {"_nl": "_ul", "_um": "_mm"}
 CONNECTION_CODES: Final[Mapping[str, int]] = {"connected": 0, "stopped": 1, "lost": 2}
 
 ALARM_CODES: Final[Mapping[str, int]] = {"unknown": -1, "none": 0, **ENUMERATED_CODES["priority"]}
+
+NEXT_ACTION_CODES: Final[Mapping[str, int]] = {
+    "none": 0, "arm": 1, "press": 2, "wait": 3, "clear_fault": 4, "skip_points": 5, "stop_session": 6,
+    "override": 7,
+}  # fmt: skip
 
 JOURNAL_CODES: Final[Mapping[str, int]] = {"ok": 0, "unavailable": 1, "damaged": 2}
 
@@ -170,6 +176,14 @@ def live_session(origin: Origin, live: LiveValues) -> LiveSession:
             "shots_planned": live.shots_planned,
             "shots_left": live.shots_left,
             "first_limit": live.first_limit,
+            "point": live.point,
+            "region_points": live.region_points,
+            "point_repeat": live.point_repeat,
+            "points_given": live.points_given,
+            "points_missed": live.points_missed,
+            "points_doubled": live.points_doubled,
+            "next_action": live.next_action,
+            "next_action_code": NEXT_ACTION_CODES[live.next_action],
         }
         | _outside("volume_nl", live.volume_nl)
         | _outside("volume_limit_nl", live.volume_limit_nl)

@@ -26,10 +26,20 @@ EXAMPLES = """examples:
   mesogun calibrate --syringe 1ml --measured-ul 998.5 --method "weighed, mean of 10 strokes" --state /tmp/gun
   mesogun session start --profile continuous --serum saline --syringe 1ml --regions front:20,crown:20 --state /tmp/gun
   mesogun prime --volume-ul 100; mesogun arm; mesogun disarm; mesogun session stop
+  mesogun point skip; mesogun point repeat; mesogun point undo
   mesogun alarm silence; mesogun fault list; mesogun fault clear
   mesogun session list; mesogun session report last
   mesogun course list; mesogun course due --patient p-17; mesogun course calendar --course weekly-ten --start 2026-09-07
   mesogun journal verify --state /tmp/gun
+"""
+
+REGIONS_HELP: Final = """regions:
+  REGION is NAME:POINTS, or NAME:AREAcm2[@SPACINGmm][:square|:hex], from which the points follow, rounded down.
+  Spacing 5 to 30 mm, 20 unless written; the points lie on a square grid unless :hex is written (a hexagonal one).
+  Only of a region with an area is the volume by area known, and limited (limits.region_ul_per_cm2).
+
+  --regions front:20,crown:20                      20 points each
+  --regions front:20,crown:35cm2,temple:12.5cm2@15mm:hex
 """
 
 Command = Callable[[argparse.Namespace], int]
@@ -54,13 +64,12 @@ def _whole(text: str, factor: int, unit: str, example: str) -> int:
 
 
 def _regions(text: str) -> list[dict[str, object]]:
-    regions: list[dict[str, object]] = []
-    for part in text.split(","):
-        name, separator, points = part.partition(":")
-        if not separator or not name or not points.isdigit() or int(points) < 1:
-            raise argparse.ArgumentTypeError(f"{part!r}: write NAME:POINTS, as in front:20,crown:20")
-        regions.append({"name": name, "points": int(points)})
-    return regions
+    from device.service.region_text import parse_regions  # noqa: PLC0415 - only a session's start needs it
+
+    try:
+        return parse_regions(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _broker(text: str) -> tuple[str, int]:
@@ -147,13 +156,15 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     session = commands.add_parser("session", help="start or stop a session; list them, report one").add_subparsers(
         dest="subcommand", metavar="start|stop|list|report", required=True
     )
-    start = session.add_parser("start", help="start a session")
+    start = session.add_parser(
+        "start", help="start a session", epilog=REGIONS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     start.add_argument("--profile", required=True, metavar="NAME", help="how to inject (formulary/profiles)")
     start.add_argument("--serum", required=True, metavar="NAME", help="what is injected (formulary/serums)")
     start.add_argument("--syringe", required=True, metavar="NAME", help="the syringe in the pump (formulary/syringes)")
     start.add_argument("--patient", default="", metavar="ID", help="opaque id; never leaves the device")
     start.add_argument("--weight-kg", type=_weight, metavar="W", dest="weight_g", help="for limits per kilogram")
-    start.add_argument("--regions", type=_regions, default=[], metavar="NAME:POINTS,...", help="planned points")
+    start.add_argument("--regions", type=_regions, default=[], metavar="REGION,...", help="planned points: see below")
     start.add_argument("--course", default="", metavar="NAME", help="its next session (formulary/courses)")
     start.add_argument("--anew", action="store_true", help="begin the course again at its first session")
     start.add_argument(
@@ -171,6 +182,18 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         simple = commands.add_parser(name, help=text)
         _client_options(simple)
         simple.set_defaults(call=f"device.service.treatment_commands:{name}")
+
+    override = commands.add_parser(
+        "override",
+        help="go beyond a soft limit for the rest of the session",
+        epilog='example:\n  mesogun override soft.session_ml --reason "both temples as agreed" --by "A. Physician"',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    override.add_argument("limit", metavar="LIMIT", help="as the refusal names it, such as soft.session_ml")
+    override.add_argument("--reason", required=True, metavar="TEXT", help="why; stands in the journal and is published")
+    override.add_argument("--by", required=True, metavar="NAME", help="whose word it is; stands in the journal")
+    _client_options(override)
+    override.set_defaults(call="device.service.treatment_commands:override")
 
     home = commands.add_parser("home", help="home the needle, and with --plunger the pump's plunger")
     home.add_argument("--plunger", action="store_true", help="home the plunger too: empties the syringe")
@@ -196,6 +219,24 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     prime.add_argument("--volume-ul", type=_volume, default=100_000, dest="volume_nl", metavar="UL", help="default 100")
     _client_options(prime)
     prime.set_defaults(call="device.service.treatment_commands:prime")
+
+    point = commands.add_parser(
+        "point",
+        help="skip or repeat planned points, take a mark back",
+        description="Mark the session's points while the gun is disarmed. A mark says to which point the next shot "
+        "belongs: it changes no dose and no limit.",
+        epilog="examples:\n  mesogun disarm; mesogun point skip --count 2; mesogun arm\n"
+        "  mesogun point repeat      the last shot gave only a part of its dose: give its point another one\n"
+        "  mesogun point undo        the last shot went elsewhere: its point is open again, its dose stays booked",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).add_subparsers(dest="subcommand", metavar="skip|repeat|undo", required=True)
+    skip = point.add_parser("skip", help="pass over the region's next point: it counts as missed")
+    skip.add_argument("--count", type=_positive, default=1, metavar="N", help="so many of the region (default 1)")
+    repeat = point.add_parser("repeat", help="the next shot goes to the last one's point once more")
+    undo = point.add_parser("undo", help="take back the last skip, repeat, or that the last shot counted for its point")
+    for name, one in (("skip", skip), ("repeat", repeat), ("undo", undo)):
+        _client_options(one)
+        one.set_defaults(call=f"device.service.treatment_commands:point_{name}")
 
     fault = commands.add_parser("fault", help="list or clear faults").add_subparsers(
         dest="subcommand", metavar="list|clear", required=True

@@ -154,7 +154,7 @@ def install(options: argparse.Namespace) -> int:
             [*files, MANIFEST, SIGNATURE],
             configuration,
             formulary=formulary,
-            before=stated_version(configuration / FORMULARY),
+            before=_version_in_force(options, configuration / FORMULARY),
             roll_back=options.roll_back,
         )
     except InstallRefused as error:
@@ -163,6 +163,15 @@ def install(options: argparse.Namespace) -> int:
     if options.roll_back:
         lines.append('then, because it is older: mesogun formulary roll-back --reason "..." --by NAME')
     return show(options, {"version": formulary.version, "place": str(place)}, "\n".join(lines))
+
+
+def _version_in_force(options: argparse.Namespace, directory: Path) -> int:
+    """Return the version of a formulary that this console would take; 0 of the shipped example, and where none is."""
+    try:
+        formulary, _ = _checked(options, directory)
+    except ServiceError:
+        return 0
+    return formulary.version
 
 
 def diff(options: argparse.Namespace) -> int:

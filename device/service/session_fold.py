@@ -14,6 +14,7 @@ from typing import Final
 from device.core.faults import CATALOGUE, Fault
 from device.core.journal_chain import Entry
 from device.core.ledger import Ledger, SessionTotals, apply
+from device.core.limits import nl_per_cm2
 from device.core.magazine import Outcome, Purpose
 from device.core.patient_day import had_before
 from device.core.records import (
@@ -26,6 +27,7 @@ from device.core.records import (
     MagazineSettled,
     PlungerFound,
     PlungerHomed,
+    PointMarked,
     PressRefused,
     Record,
     Refilled,
@@ -34,6 +36,7 @@ from device.core.records import (
     ShotGiven,
     SyringeCalibrated,
 )
+from device.core.region_plan import NO_PLAN
 from device.core.serum import Ingredient
 from device.core.units import Increments, Nanolitres, volume_of
 from device.journal_reader import Verification
@@ -43,9 +46,11 @@ from device.service.session_report import (
     Boot,
     CalibrationNote,
     CommandNote,
+    EvennessRow,
     FaultNote,
     FormularyNote,
     IngredientNote,
+    MarkNote,
     OtherNote,
     PlungerNote,
     Proof,
@@ -105,6 +110,9 @@ def report_of(found: SessionRecords, verification: Verification) -> SessionRepor
         shots=len(fold.shots),
         volumes=volumes,
         regions=fold.regions(),
+        evenness=fold.evenness(),
+        marks=tuple(fold.marks),
+        uncounted=fold.uncounted(),
         not_delivered=tuple(
             _shot_note(entry, shot) for entry, shot in fold.shots if shot.outcome != Outcome.DELIVERED.value
         ),
@@ -168,6 +176,7 @@ class _Fold:
         self.calibrations: list[CalibrationNote] = []
         self.shots: list[tuple[Entry, ShotGiven]] = []
         self.settled: list[tuple[Entry, MagazineSettled]] = []
+        self.marks: list[MarkNote] = []
         self.presses: Counter[str] = Counter()
         self.faults: list[FaultNote] = []
         self.commands: list[CommandNote] = []
@@ -227,6 +236,10 @@ class _Fold:
                 self.shots.append((entry, record))
             case MagazineSettled():
                 self.settled.append((entry, record))
+            case PointMarked():
+                self.marks.append(
+                    MarkNote(seq, at_ms, record.region, record.point, record.points, record.mark, record.uid)
+                )
             case PressRefused():
                 self.presses[record.reason] += 1
             case CommandTaken():
@@ -270,6 +283,37 @@ class _Fold:
             row = rows.get(shot.region, RegionRow(shot.region, None))
             rows[shot.region] = row.with_shot(shot)
         return tuple(rows.values())
+
+    def evenness(self) -> tuple[EvennessRow, ...]:
+        """Return what became of the planned points, region by region."""
+        if self._totals is None:
+            return ()
+        started, booked_nl = self._totals.started, self._totals.region_nl
+        known = len(started.region_area_mm2) == len(started.regions)
+        rows = []
+        for place, tally in enumerate(self._totals.progress.tallies()):
+            area_mm2 = started.region_area_mm2[place] if known else 0
+            rows.append(
+                EvennessRow(
+                    region=started.regions[place],
+                    points=tally.planned,
+                    given=tally.given,
+                    missed=tally.missed,
+                    doubled=tally.doubled,
+                    open=tally.planned - tally.given - tally.missed,
+                    partial=tally.partial,
+                    area_mm2=area_mm2,
+                    spacing_um=started.region_spacing_um[place] if area_mm2 else 0,
+                    grid=started.region_grid[place] if area_mm2 else "",
+                    nl_per_cm2=nl_per_cm2(booked_nl[place], area_mm2) if area_mm2 else None,
+                )
+            )
+        return tuple(rows)
+
+    def uncounted(self) -> int:
+        """Return how many shots count for no point of the plan; 0 without one."""
+        progress = self._totals.progress if self._totals is not None else NO_PLAN
+        return len(self.shots) - progress.given if progress.points else 0
 
     def problems(self) -> list[str]:
         """Return each place where the session's records contradict each other, in words."""
@@ -317,6 +361,7 @@ class _Fold:
                     f"{volumes.primed_nl} nl and {volumes.drawn_nl} nl"
                 )
             found += self._travel_problems(totals)
+            found += self._region_problems(totals)
         if self.ended is not None:
             entry, ended = self.ended
             if (ended.shots, ended.volume_nl) != mine:
@@ -325,6 +370,15 @@ class _Fold:
                     f"records {_sum(*mine)}"
                 )
         return found
+
+    def _region_problems(self, totals: SessionTotals) -> list[str]:
+        """Hold each planned region's volume in the ledger, which the limit by area reads, against its shots."""
+        by_shots = {row.region: row.booked_nl for row in self.regions()}
+        return [
+            f"the ledger has {booked_nl} nl in region {region}, the shots' records {by_shots[region]} nl"
+            for region, booked_nl in zip(totals.started.regions, totals.region_nl, strict=True)
+            if booked_nl != by_shots[region]
+        ]
 
     def _travel_problems(self, totals: SessionTotals) -> list[str]:
         """Hold the volume against the plunger's travel, where one syringe served the whole session."""

@@ -118,6 +118,40 @@ class RegionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EvennessRow:
+    """What became of a planned region's points. `partial` are given points that no shot gave all of its
+    dose for certain.
+
+    `open` have no mark. `nl_per_cm2` is None, and area and spacing 0, where the points were counted by hand.
+    """
+
+    region: str
+    points: int
+    given: int
+    missed: int
+    doubled: int
+    open: int
+    partial: tuple[int, ...]
+    area_mm2: int
+    spacing_um: int
+    grid: str
+    nl_per_cm2: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MarkNote:
+    """An operator marked `points` points from `point` on, or took back the last mark: see `records.MarkWord`."""
+
+    seq: int
+    at_ms: int
+    region: str
+    point: int
+    points: int
+    mark: str
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
 class ShotNote:
     """A shot that was not simply delivered."""
 
@@ -254,7 +288,10 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class SessionReport:
-    """The whole report. Times in ms since 1970; `ended_ms` is None where no record ends the session."""
+    """The whole report. Times in ms since 1970; `ended_ms` is None where no record ends the session.
+
+    `uncounted` shots count for no point: their marks were taken back, or no point was planned for them.
+    """
 
     started: SessionStarted
     started_ms: int
@@ -269,6 +306,9 @@ class SessionReport:
     shots: int
     volumes: Volumes
     regions: tuple[RegionRow, ...]
+    evenness: tuple[EvennessRow, ...]
+    marks: tuple[MarkNote, ...]
+    uncounted: int
     not_delivered: tuple[ShotNote, ...]
     uncertain_magazines: tuple[UncertainMagazine, ...]
     open_magazine: int

@@ -40,7 +40,7 @@ _STARTED_SHOWN: Final = frozenset(
     {
         "session_id", "profile", "profile_sha256", "serum", "serum_sha256", "syringe", "syringe_sha256", "patient",
         "weight_g", "regions", "region_points", "at_ms", "ingredients", "ug_per_ml", "before_nl",
-        "formulary_version", "formulary_sha256",
+        "formulary_version", "formulary_sha256", "region_area_mm2", "region_spacing_um", "region_grid",
     }
 )  # fmt: skip
 
@@ -102,6 +102,7 @@ def report_lines(report: SessionReport, zone: tzinfo | None) -> list[str]:
         alarm,
         _given(report),
         _shots(report),
+        _evenness(report),
         _hands(report),
         _gun(report),
         *(_others(report)),
@@ -244,6 +245,46 @@ def _shots(report: SessionReport) -> list[str]:
         for row in (*report.regions, total)
     ]
     lines += [line for one in report.not_delivered for line in _shot(one)]
+    return lines
+
+
+_EVENNESS: Final = "{:<18} {:>6} {:>6} {:>6} {:>7} {:>6}  {:>9} {:>10}  {}"
+
+_MARKS: Final = {
+    "skipped": "skipped",
+    "repeat": "to be given once more",
+    "shot_undone": "its shot does not count for it",
+    "skip_undone": "skip taken back",
+    "repeat_undone": "repeat taken back",
+}
+
+
+def _evenness(report: SessionReport) -> list[str]:
+    """Return how evenly the planned points were treated, and what was said of them; empty without a plan."""
+    if not report.evenness:
+        return []
+    lines = [
+        *_heading("Evenness"),
+        _EVENNESS.format("region", "points", "given", "missed", "doubled", "open", "area cm2", "uL/cm2", "grid"),
+    ]
+    for row in report.evenness:
+        area, density, grid = "-", "-", "-"
+        if row.nl_per_cm2 is not None:
+            area, density = f"{row.area_mm2 / 100:.2f}", _ul(row.nl_per_cm2)
+            grid = f"{row.grid}, {_decimal(row.spacing_um, 1000)} mm"
+        counts = (row.points, row.given, row.missed, row.doubled, row.open)
+        lines.append(_EVENNESS.format(row.region[:18], *counts, area, density, grid))
+    for row in report.evenness:
+        if row.partial:
+            lines += _row(
+                "partial", f"{row.region}, point {', '.join(map(str, row.partial))}: not all of the dose for certain"
+            )
+    if report.uncounted:
+        lines += _row("uncounted", f"{_count(report.uncounted, 'shot')} booked, which count for no point")
+    for one in report.marks:
+        points = f"point {one.point}" if one.points == 1 else f"points {one.point} to {one.point + one.points - 1}"
+        text = f"{points} of {one.region}: {_MARKS.get(one.mark, one.mark)}, by uid {one.uid}"
+        lines += _item(one.seq, one.at_ms, text)
     return lines
 
 

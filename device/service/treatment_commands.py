@@ -55,8 +55,9 @@ def status(options: argparse.Namespace) -> int:
                 f"syringe {result['syringe']}"
             ),
             *([f"course     {_course_words(result)}"] if result["course"] else []),
-            f"shots      {result['shots']} of {result['shots_planned'] or '-'}"
-            + (f"  region {result['region']} ({result['region_left']} left)" if result["region"] else ""),
+            f"shots      {result['shots']}",
+            f"next       {_next_words(result)}",
+            *map(_region_words, result["regions"]),
             f"left       {result['shots_left']} shots until a limit: {result['first_limit_reached']}",
             (
                 f"volume     {result['volume_nl'] / 1000:.1f} uL of at most {result['volume_limit_nl'] / 1000:.0f} uL, "
@@ -78,6 +79,32 @@ def status(options: argparse.Namespace) -> int:
         lines.append(f"ALARM      {_alarm_words(result)}")
     lines += _fault_lines(result["fault_list"])
     return show(options, result, "\n".join(lines))
+
+
+_NEXT = {
+    "arm": "mesogun arm",
+    "press": "press the trigger",
+    "wait": "wait",
+    "clear_fault": "see the fault below",
+    "skip_points": "too much for the region's area: mesogun point skip --count N",
+    "stop_session": "mesogun session stop",
+    "override": "a soft limit is reached: mesogun override LIMIT --reason TEXT --by NAME, or mesogun session stop",
+}
+
+
+def _next_words(result: dict[str, Any]) -> str:
+    again = " once more" if result["point_repeat"] else ""
+    point = f"point {result['point']} of {result['region_points']} in {result['region']}{again}: "
+    return (point if result["region"] else "") + _NEXT[result["next_action"]]
+
+
+def _region_words(region: dict[str, Any]) -> str:
+    partial = f" (partial: {', '.join(map(str, region['partial_points']))})" if region["partial_points"] else ""
+    density = f", {region['nl_per_cm2'] / 1000:.1f} uL/cm2" if region["nl_per_cm2"] >= 0 else ""
+    return (
+        f"region     {region['region']}: {region['given']} of {region['points']} points given{partial}, "
+        f"{region['missed']} missed, {region['doubled']} doubled; {region['booked_nl'] / 1000:.1f} uL{density}"
+    )
 
 
 def _course_words(result: dict[str, Any]) -> str:
@@ -132,6 +159,13 @@ def session_start(options: argparse.Namespace) -> int:
     return show(options, result, text)
 
 
+def override(options: argparse.Namespace) -> int:
+    """`mesogun override`."""
+    arguments = {"limit": options.limit, "reason": options.reason, "by": options.by}
+    result = asked(options, "override", arguments)
+    return show(options, result, f"{options.limit} holds no more in this session; next: mesogun arm")
+
+
 def session_stop(options: argparse.Namespace) -> int:
     """`mesogun session stop`."""
     return show(options, asked(options, "session_stop"), "session stopped")
@@ -145,6 +179,25 @@ def arm(options: argparse.Namespace) -> int:
 def disarm(options: argparse.Namespace) -> int:
     """`mesogun disarm`."""
     return show(options, asked(options, "disarm"), "disarmed")
+
+
+def point_skip(options: argparse.Namespace) -> int:
+    """`mesogun point skip`."""
+    result = asked(options, "point_skip", {"count": options.count})
+    points = "a point" if options.count == 1 else f"{options.count} points"
+    return show(options, result, f"skipped {points}; next: {_next_words(result)}")
+
+
+def point_repeat(options: argparse.Namespace) -> int:
+    """`mesogun point repeat`."""
+    result = asked(options, "point_repeat")
+    return show(options, result, f"next: {_next_words(result)}")
+
+
+def point_undo(options: argparse.Namespace) -> int:
+    """`mesogun point undo`."""
+    result = asked(options, "point_undo")
+    return show(options, result, f"the last mark is taken back, no dose is; next: {_next_words(result)}")
 
 
 def home(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import model_validator
 
-from device.core.device_spec import AxisSpec, DeviceSpec, HardLimits, PumpSpec, Timing
+from device.core.device_spec import AxisSpec, DeviceSpec, HardLimits, PumpSpec, SoftLimits, Timing
 from device.core.units import (
     HalfIncrementsPerSecond,
     Increments,
@@ -23,6 +23,7 @@ from device.settings.values import (
     MILLIMETRES_PER_S,
     MILLIMETRES_PER_S2,
     MILLISECONDS,
+    AccountNames,
     Choice,
     Count,
     Flag,
@@ -137,6 +138,12 @@ class PumpTable(SettingsTable):
         )
 
 
+class AccessTable(SettingsTable):
+    """Who may do what over the control socket, beyond what its group may."""
+
+    override_users: Annotated[list[str], AccountNames("accounts whose word goes beyond soft limits")]
+
+
 class TimingTable(SettingsTable):
     """Deadlines of the supervision and of the scan. A permit and a silence longer than 40 ms would break 50 ms."""
 
@@ -247,6 +254,7 @@ class DeviceFile(SettingsTable):
     device: Annotated[str, topic_name("the console, a level of the MQTT topic")]
     needle: NeedleTable
     pump: PumpTable
+    access: AccessTable
     timing: TimingTable
     lines: LinesTable
     mqtt: MqttTable
@@ -261,8 +269,8 @@ class DeviceFile(SettingsTable):
                     raise ValueError(f"lines.{name} must be neither 14 nor 15: they are the serial port of pump.port")
         return self
 
-    def to_device(self, limits: HardLimits) -> DeviceSpec:
-        """Return the core's console under its formulary's `limits`.
+    def to_device(self, limits: HardLimits, soft: SoftLimits) -> DeviceSpec:
+        """Return the core's console under its formulary's limits.
 
         Raises ValueError, naming the keys, where its parts contradict each other.
         """
@@ -272,5 +280,6 @@ class DeviceFile(SettingsTable):
             axis=self.needle.to_axis(),
             pump=self.pump.to_pump(),
             limits=limits,
+            soft=soft,
             timing=self.timing.to_timing(),
         )

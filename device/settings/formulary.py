@@ -12,13 +12,14 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from device.core.course import Block, Course
-from device.core.device_spec import HardLimits
+from device.core.device_spec import HardLimits, SoftLimits
 from device.core.profile import Mode, Profile, TriggerStyle
 from device.core.serum import Ingredient, Serum
 from device.core.syringe import Syringe
 from device.core.units import Increments, Micrograms
 from device.settings.values import (
     MICROLITRES,
+    MICROLITRES_PER_CM2,
     MICROLITRES_PER_S,
     MILLIGRAMS,
     MILLIGRAMS_PER_KG,
@@ -36,6 +37,7 @@ from device.settings.values import (
     micrometres,
     micrometres_per_s,
     nanolitres,
+    nanolitres_per_cm2,
     nanolitres_per_s,
     nanoseconds,
     quantity,
@@ -57,6 +59,32 @@ class FormularyFile(SettingsTable):
     name: Annotated[str, topic_name("the name, that of the file without .toml")]
 
 
+class SoftLimitsTable(SettingsTable):
+    """What may be exceeded with a reason and a name. Where a key is left out the hard limit alone holds."""
+
+    shot_ul: Annotated[Decimal | None, quantity("more in one shot", MICROLITRES, "1", "500")] = None
+    session_ml: Annotated[Decimal | None, quantity("more in one session", MILLILITRES, "0.1", "20")] = None
+    patient_day_ml: Annotated[
+        Decimal | None, quantity("more for one patient in 24 hours", MILLILITRES, "0.1", "40")
+    ] = None
+    session_shots: Annotated[int | None, Count("more shots in one session", 1, 2000)] = None
+    hour_shots: Annotated[int | None, Count("more shots for one patient in an hour", 1, 4000)] = None
+    least_interval_ms: Annotated[
+        Decimal | None, quantity("less time from one shot's start to the next", MILLISECONDS, "50", "10000")
+    ] = None
+
+    def to_soft(self) -> SoftLimits:
+        """Return the core's soft limits."""
+        return SoftLimits(
+            shot_nl=None if self.shot_ul is None else nanolitres(self.shot_ul),
+            session_nl=None if self.session_ml is None else nanolitres(self.session_ml, MILLILITRES),
+            patient_day_nl=None if self.patient_day_ml is None else nanolitres(self.patient_day_ml, MILLILITRES),
+            session_shots=self.session_shots,
+            hour_shots=self.hour_shots,
+            least_interval_ns=None if self.least_interval_ms is None else nanoseconds(self.least_interval_ms),
+        )
+
+
 class LimitsFile(SettingsTable):
     """limits.toml: the hard limits. No profile, serum, syringe or operator exceeds them."""
 
@@ -64,6 +92,7 @@ class LimitsFile(SettingsTable):
     session_ml: Annotated[Decimal, quantity("most in one session", MILLILITRES, "0.1", "20")]
     patient_day_ml: Annotated[Decimal, quantity("most for one patient in 24 hours", MILLILITRES, "0.1", "40")]
     session_shots: Annotated[int, Count("most shots in one session", 1, 2000)]
+    hour_shots: Annotated[int, Count("most shots for one patient in an hour", 1, 4000)]
     least_interval_ms: Annotated[
         Decimal, quantity("least time from one shot's start to the next", MILLISECONDS, "50", "10000")
     ]
@@ -72,6 +101,23 @@ class LimitsFile(SettingsTable):
     magazine_shots: Annotated[int, Count("most shots authorised at one time", 1, 32)]
     prime_ul: Annotated[Decimal, quantity("most in one prime", MICROLITRES, "10", "2000")]
     prime_ms: Annotated[Decimal, quantity("longest time of one prime", MILLISECONDS, "100", "60000")]
+    region_ul_per_cm2: Annotated[
+        Decimal, quantity("most in one session for the area of a region", MICROLITRES_PER_CM2, "0.1", "500")
+    ]
+    soft: SoftLimitsTable
+
+    @model_validator(mode="after")
+    def _soft_limits_come_before_hard_ones(self) -> Self:
+        for key in SoftLimitsTable.model_fields:
+            soft, hard = getattr(self.soft, key), getattr(self, key)
+            if soft is None:
+                continue
+            if key.startswith("least"):
+                if soft <= hard:
+                    raise ValueError(f"soft.{key} must be above {key}, or be left out: nothing lies between them")
+            elif soft >= hard:
+                raise ValueError(f"soft.{key} must be below {key}, or be left out: nothing lies between them")
+        return self
 
     def to_limits(self) -> HardLimits:
         """Return the core's limits."""
@@ -80,12 +126,14 @@ class LimitsFile(SettingsTable):
             session_nl=nanolitres(self.session_ml, MILLILITRES),
             patient_day_nl=nanolitres(self.patient_day_ml, MILLILITRES),
             session_shots=self.session_shots,
+            hour_shots=self.hour_shots,
             least_interval_ns=nanoseconds(self.least_interval_ms),
             fastest_nl_s=nanolitres_per_s(self.fastest_ul_s),
             depth_um=micrometres(self.depth_mm),
             magazine_shots=self.magazine_shots,
             prime_nl=nanolitres(self.prime_ul),
             prime_ns=nanoseconds(self.prime_ms),
+            region_nl_per_cm2=nanolitres_per_cm2(self.region_ul_per_cm2),
         )
 
 

@@ -82,9 +82,9 @@ class Loaded(Generic[Core]):
 class Configuration:
     """Everything a console is told, checked. The mappings are read-only and go by name.
 
-    `files` are the formulary's digests by their paths in it. `sha256` covers every file: it is the SHA-256 of the lines
-    that `sha256sum` prints in the directory for device.toml, formulary/limits.toml and formulary/*/*.toml, in the byte
-    order of the names, so that anyone can compute it again.
+    `override_users` are the accounts whose word goes beyond soft limits. `files` are the formulary's digests by their
+    paths in it. `sha256` covers every file: it is the SHA-256 of the lines that `sha256sum` prints in the directory for
+    device.toml, formulary/limits.toml and formulary/*/*.toml, in the byte order of the names: anyone can compute it.
     """
 
     directory: Path
@@ -96,6 +96,7 @@ class Configuration:
     serums: Mapping[str, Loaded[Serum]]
     syringes: Mapping[str, Loaded[Syringe]]
     courses: Mapping[str, Loaded[Course]]
+    override_users: tuple[str, ...]
     files: Mapping[str, str]
     sha256: str
 
@@ -190,8 +191,9 @@ def load_configuration(directory: Path, *, formulary: Path | None = None) -> Con
     limits = None if files.limits is None else reader.converted(files.limits, files.limits.file.to_limits)
     spec = None
     if console is not None:
-        if limits is not None:
-            spec = reader.converted(console, partial(console.file.to_device, limits))
+        if files.limits is not None and limits is not None:
+            soft = files.limits.file.soft.to_soft()
+            spec = reader.converted(console, partial(console.file.to_device, limits, soft))
         _hold_to_console(reader, console, files)
     profiles = _loaded(reader, files.profiles, ProfileFile.to_profile)
     serums = _loaded(reader, files.serums, SerumFile.to_serum)
@@ -210,6 +212,7 @@ def load_configuration(directory: Path, *, formulary: Path | None = None) -> Con
         profiles=profiles,
         serums=serums,
         syringes=_loaded(reader, files.syringes, lambda file: file.to_syringe(stroke_increments)),
+        override_users=tuple(console.file.access.override_users),
         files=signed,
         sha256=_digest(
             {DEVICE_FILE: console.document.sha256, **{f"{FORMULARY}/{name}": signed[name] for name in signed}}

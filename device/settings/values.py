@@ -18,11 +18,22 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from device.core.units import Micrometres, MicrometresPerSecond, Nanolitres, NanolitresPerSecond, Nanoseconds
+from device.core.units import (
+    Micrometres,
+    MicrometresPerSecond,
+    Nanolitres,
+    NanolitresPerCm2,
+    NanolitresPerSecond,
+    Nanoseconds,
+)
 from device.settings.problems import shown
 
 _EXACT: Final = Context(prec=40, traps=[Inexact, InvalidOperation, Overflow])
 """Every value in range times its unit's factor needs fewer than 20 digits; what needs more than 40 is not exact."""
+
+ACCOUNTS_MOST: Final = 32
+ACCOUNT_PATTERN: Final = r"[a-z_][a-z0-9_-]{0,31}"
+"""As Debian's adduser takes them."""
 
 WRONG_VALUE: Final = "wrong_value"
 """The error type under which `refused` travels through pydantic; its context holds found, allowed and action."""
@@ -68,6 +79,7 @@ MILLIMETRES_PER_S: Final = Unit("mm_s", "millimetres per second", 1_000, "microm
 MILLIMETRES_PER_S2: Final = Unit("mm_s2", "millimetres per second squared", 1_000, "micrometres per second squared")
 MICROLITRES: Final = Unit("ul", "microlitres", 1_000, "nanolitres")
 MICROLITRES_PER_S: Final = Unit("ul_s", "microlitres per second", 1_000, "nanolitres per second")
+MICROLITRES_PER_CM2: Final = Unit("ul_per_cm2", "microlitres per cm2", 1_000, "nanolitres per cm2")
 MILLILITRES: Final = Unit("ml", "millilitres", 1_000_000, "nanolitres")
 MILLISECONDS: Final = Unit("ms", "milliseconds", 1_000_000, "nanoseconds")
 MICROSECONDS: Final = Unit("us", "microseconds", 1_000, "nanoseconds")
@@ -236,6 +248,32 @@ class Day(Value):
 
 
 @dataclass(frozen=True, slots=True)
+class AccountNames(Value):
+    """Names of this machine's accounts, each once."""
+
+    @property
+    def wanted(self) -> str:
+        """What is allowed, in words."""
+        return f"a list of at most {ACCOUNTS_MOST} different accounts"
+
+    def check(self, value: object) -> list[str]:
+        """Return the value."""
+        if not isinstance(value, list) or len(value) > ACCOUNTS_MOST:
+            raise self._refused(value, 'write such a list, as in ["root"]')
+        for name in value:
+            if not isinstance(name, str) or re.fullmatch(ACCOUNT_PATTERN, name) is None:
+                raise self._refused(name, "write an account's name in quotation marks")
+        if len(set(value)) < len(value):
+            raise refused("an account twice", f"allowed is {self.wanted}", "write each account once")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema."""
+        name = {"type": "string", "pattern": f"^{ACCOUNT_PATTERN}$"}
+        return {"type": "array", "items": name, "minItems": 0, "maxItems": ACCOUNTS_MOST, "uniqueItems": True}
+
+
+@dataclass(frozen=True, slots=True)
 class Months(Value):
     """Months of the year by their numbers, each once."""
 
@@ -329,6 +367,11 @@ def nanolitres(value: Decimal, unit: Unit = MICROLITRES) -> Nanolitres:
 def nanolitres_per_s(value: Decimal) -> NanolitresPerSecond:
     """Convert from uL/s."""
     return NanolitresPerSecond(MICROLITRES_PER_S.whole(value))
+
+
+def nanolitres_per_cm2(value: Decimal) -> NanolitresPerCm2:
+    """Convert from uL/cm2."""
+    return NanolitresPerCm2(MICROLITRES_PER_CM2.whole(value))
 
 
 def nanoseconds(value: Decimal, unit: Unit = MILLISECONDS) -> Nanoseconds:

@@ -3,6 +3,7 @@
 Knows the gun as people do: by its commands, its answers and what it shows. Every wait ends.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,8 +11,13 @@ from device.core.console import State
 from device.core.events import (
     ArmRequested,
     CalibrateRequested,
+    Command,
     FaultClearRequested,
     HomeRequested,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
+    Request,
     SessionStartRequested,
 )
 from device.core.faults import Fault
@@ -23,6 +29,7 @@ from device.simulation.gun import VirtualGun
 
 PATIENCE_MS: Final = 400
 """How long he holds the trigger while no stroke ends, before he lets go and tries again."""
+MARKS: Final = ("skip", "repeat", "undo")
 NEED_RESTART: Final = {Fault.JOURNAL_WRITE_FAILED, Fault.QUEUE_FULL, Fault.INTERNAL}
 """Faults whose action is a restart of the service, where clearing does not help."""
 ROUNDS_MOST: Final = 12
@@ -132,6 +139,16 @@ def treat(gun: VirtualGun, *, presses_most: int, move_ms: float = 0) -> Answer:
             break
         treat_one_point(gun, move_ms=move_ms)
     return answer
+
+
+def mark(gun: VirtualGun, what: str) -> Answer:
+    """Say something of the points, of `MARKS`; refused where it makes no sense."""
+    commands: dict[str, Callable[[Request], Command]] = {
+        "skip": lambda request: PointSkipRequested(request, points=1),
+        "repeat": PointRepeatRequested,
+        "undo": PointUndoRequested,
+    }
+    return gun.ask(commands[what])
 
 
 def recover(gun: VirtualGun) -> bool:

@@ -83,6 +83,7 @@ class ControllerProcess:
             indicators=self._indicators,
             answered=self._answered,
             changed=self._changed,
+            wall_clock_ms=gun.wall_clock_ms,
         )
         self._main = self.events.create_task(self._run())
 

@@ -15,6 +15,7 @@ from device.core.magazine import Purpose
 from device.core.profile import Mode, Phase, TriggerStyle
 from device.core.realtime_messages import Faulted, Load, Order, Report, StrokeStarted
 from device.core.records import MagazineIntent, MagazineSettled, Record, SessionStarted, ShotGiven
+from device.core.session import Session
 from device.core.settlement import POSITION_TOLERANCE
 from device.core.stroke import Scan, ScanMode, ScanState
 from device.core.units import Increments
@@ -40,6 +41,9 @@ class Watch(Observer):
         self._shot_given = 0
         self._magazine_given = 0
         self._session_given = 0
+        self._patient_given = self._strokes = 0
+        """Over all sessions: a run has one patient, and is over within the hour."""
+        self._clock_ran_ahead = False
         self._shot_most = self._session_most = self._lowest_target = 0
         lines = gun.configuration.lines
         self._trigger = (lines.trigger_a, lines.trigger_b)
@@ -96,6 +100,7 @@ class Watch(Observer):
             self._violated(f"I1: {self._magazine_given} increments, the intent is {intent.low_water} to {after}")
         if intent.purpose_of is Purpose.INJECT:
             self._session_given += given
+            self._patient_given += given
             self._check_limits()
             if self._undisturbed:
                 self._check_place(intent)
@@ -123,11 +128,25 @@ class Watch(Observer):
         session = self._gun.console.session
         if session is None:
             return
+        self._check_patient(session)
         for ingredient in session.serum.ingredients:
             most_ug = ingredient_limit(ingredient, session.weight_g)
-            given_nl = session.syringe.volume_of(Increments(self._session_given))
+            given_nl = session.syringe.volume_of(Increments(self._counted(session)))
             if most_ug is not None and ingredient.mass_in(given_nl) > most_ug:
-                self._violated(f"I1: {ingredient.mass_in(given_nl)} ug of {ingredient.name} in one session")
+                self._violated(f"I1: {ingredient.mass_in(given_nl)} ug of {ingredient.name}")
+
+    def _counted(self, session: Session) -> int:
+        """Return the increments that a limit of 24 hours counts: a clock that ran ahead forgets earlier sessions."""
+        self._clock_ran_ahead = self._clock_ran_ahead or self._gun.wall_clock_step_ms > 0
+        return self._session_given if self._clock_ran_ahead else self._patient_given
+
+    def _check_patient(self, session: Session) -> None:
+        limits = self._gun.configuration.device.limits
+        given_nl = session.syringe.volume_of(Increments(self._counted(session)))
+        if given_nl > limits.patient_day_nl:
+            self._violated(f"I1: {given_nl} nl for one patient in 24 hours")
+        if self._strokes > limits.hour_shots and not self._clock_ran_ahead:
+            self._violated(f"I1: {self._strokes} shots for one patient in an hour")
 
     def _take_limits(self) -> None:
         """Note what the open session may be given, in whole increments."""
@@ -195,6 +214,7 @@ class Watch(Observer):
             return
         profile = session.profile
         self._shots_of_press += 1
+        self._strokes += 1
         most = {Mode.SINGLE: 1, Mode.BURST: profile.burst_shots}.get(profile.mode)
         if most is not None and self._shots_of_press > most:
             self._violated(f"I4: shot {self._shots_of_press} of one press")
@@ -306,7 +326,7 @@ def check_the_book(gun: VirtualGun, watch: Watch) -> list[str]:
         found.append(f"I2: {given} increments given, {booked} booked, {watch.doubt} may be too much")
     if ledger != gun.console.ledger:
         found.append("the durable book differs from the controller's")
-    shots = [record.shot for record in records if isinstance(record, ShotGiven)]
+    shots = [(record.session_id, record.shot) for record in records if isinstance(record, ShotGiven)]
     if len(shots) != len(set(shots)):
         found.append(f"shots doubled: {shots}")
     return found

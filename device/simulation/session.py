@@ -15,7 +15,7 @@ from device.core.faults import Fault
 from device.core.records import FaultRaised, MagazineSettled, PressRefused, Refilled, ShotGiven
 from device.core.units import Increments
 from device.settings import Configuration
-from device.simulation.clinic import Treatment, latched, make_ready, recover, start_session, treat
+from device.simulation.clinic import MARKS, Treatment, latched, make_ready, mark, recover, start_session, treat
 from device.simulation.delivery import delivery_violations
 from device.simulation.gun import VirtualGun
 from device.simulation.mishaps import Level, Mishap, Scene, plan_mishaps, repair
@@ -38,6 +38,8 @@ DELIVERY_MS: Final = 90_000
 """Longer than the gateway's longest wait for a broker that is well again."""
 PHYSICS_SHARE: Final = 0.4
 """Of the sessions in which something goes wrong; the others' books can be held to the increment."""
+MARKS_SHARE: Final = 0.2
+"""Of the sessions in which something goes wrong."""
 TRACE_EVENTS: Final = 6000
 TRACE_LINES: Final = 60
 """What a person is shown of a trace that ends in a violation."""
@@ -56,6 +58,10 @@ class SessionPlan:
     physics: bool = False
     """The tube gives way, the drive has play, the needle resists; otherwise the fluid follows the plunger at once."""
     presses_most: int = 0
+    sessions: int = 1
+    """One after the other, of the same patient."""
+    marks: tuple[str, ...] = ()
+    """What is said of the points before each arming, of `clinic.MARKS`."""
 
     def __str__(self) -> str:
         """Return it in one line."""
@@ -63,7 +69,8 @@ class SessionPlan:
         struck = ", ".join(f"{mishap.name} at {mishap.at_ms} ms" for mishap in self.mishaps) or "nothing goes wrong"
         tube = "soft tube" if self.physics else "rigid tube"
         points = f"{treatment.points} points of {treatment.profile}"
-        return f"seed {self.seed}: {points}, plunger {self.content}, {tube}: {struck}"
+        marks = f", {' '.join(self.marks)}" if self.marks else ""
+        return f"seed {self.seed}: {points}, plunger {self.content}, {tube}{marks}: {struck}"
 
 
 @dataclass(slots=True)
@@ -104,7 +111,14 @@ def plan_session(
         move_ms=move_ms,
         gateway=level is not Level.NONE,
         physics=level is Level.NONE or random.random() < PHYSICS_SHARE,
+        marks=_marks(seed) if level is not Level.NONE else (),
     )
+
+
+def _marks(seed: int) -> tuple[str, ...]:
+    """Return what is said of the points; drawn apart, so that nothing else of a seed's session is another for it."""
+    random = Random(f"marks {seed}")  # noqa: S311 - a reproducible session, no secret
+    return tuple(random.choices(MARKS, k=TREATMENTS_MOST)) if random.random() < MARKS_SHARE else ()
 
 
 def run_session(plan: SessionPlan, configuration: Configuration) -> SessionResult:
@@ -162,7 +176,9 @@ class _Run:
             gun.time.after(mishap.at_ms * 1_000_000, lambda mishap=mishap: scene.strike(mishap))  # type: ignore[misc]
         last_ms = max((mishap.at_ms for mishap in plan.mishaps), default=0)
         presses = plan.presses_most or 4 * plan.treatment.points + 8
-        for _ in range(TREATMENTS_MOST):
+        for time in range(TREATMENTS_MOST):
+            if plan.marks and gun.state is State.SESSION:
+                mark(gun, plan.marks[time])
             armed = treat(gun, presses_most=presses, move_ms=plan.move_ms)
             if plan.mishaps:
                 gun.run_for(max(SETTLE_MS, SETTLE_MS + last_ms - (gun.time.now_ns - began_ns) / 1e6))
@@ -175,13 +191,19 @@ class _Run:
             if self._refused(armed.reasons):
                 break
         result.duration_ms = (gun.time.now_ns - began_ns) // 1_000_000
+        for number in range(1, plan.sessions):
+            if gun.state is State.SESSION:
+                gun.ask(SessionStopRequested)
+            if start_session(gun, plan.treatment, session_id=f"s-{number + 1:04}").accepted:
+                treat(gun, presses_most=presses, move_ms=plan.move_ms)
+                self._made_fit()
         if gun.state is State.SESSION:
             gun.ask(SessionStopRequested)
         self._judge_delivery()
 
     def _done(self) -> bool:
         totals = self._gun.console.ledger.session
-        return totals is not None and totals.shots >= self._plan.treatment.points
+        return totals is not None and totals.progress.left == 0
 
     def _refused(self, reasons: tuple[str, ...]) -> bool:
         """Whether no more may be given; notes why."""

@@ -39,6 +39,8 @@ SOUNDS_MS: Final[dict[Sound, tuple[int, ...]]] = {
     Sound.ALARM_LOW: (200, 200, 200),
     Sound.REFUSED: (60, 80, 60),
     Sound.DONE: (60,),
+    # One long pulse: no alarm has a single one, and one or two short ones say other things.
+    Sound.REGION: (300,),
 }
 
 _RANKS: Final = {Sound.ALARM_LOW: 1, Sound.ALARM_MEDIUM: 2, Sound.ALARM_HIGH: 3}

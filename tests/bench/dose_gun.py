@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, Self
 
+from device.core.device_spec import SoftLimits
 from device.core.profile import Phase
 from device.core.realtime_messages import Report, StrokeStarted
 from device.core.records import ShotGiven
@@ -48,7 +49,7 @@ class Case:
     fastest_nl_s: int | None = None
 
     def configuration(self, shipped: Configuration) -> Configuration:
-        """Return the shipped configuration as this case has it; a session may take all that the console allows."""
+        """Return the shipped configuration as this case has it; a session may take all that the hard limits allow."""
         profile, syringe = shipped.profiles[self.profile], shipped.syringes[self.syringe]
         limits, pump = shipped.device.limits, shipped.device.pump
         changed_profile = replace(
@@ -65,7 +66,7 @@ class Case:
         settle_ns = Nanoseconds(self.settle_ns if self.compensated else 0)
         return replace(
             shipped,
-            device=replace(shipped.device, pump=replace(pump, settle_ns=settle_ns)),
+            device=replace(shipped.device, soft=SoftLimits(), pump=replace(pump, settle_ns=settle_ns)),
             profiles={**shipped.profiles, self.profile: replace(profile, value=changed_profile)},
             syringes={**shipped.syringes, self.syringe: replace(syringe, value=changed_syringe)},
         )

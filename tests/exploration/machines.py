@@ -12,7 +12,16 @@ from typing import Any, Final, NamedTuple
 from device.controller.journal import JournalWriteError
 from device.controller.loop import ControllerLoop
 from device.core.console import NO_PRESSES, Console
-from device.core.effects import Commit, Effect, Reply, SilenceAlarm, SoundAlarm, SoundDone, SoundRefusal
+from device.core.effects import (
+    Commit,
+    Effect,
+    Reply,
+    SilenceAlarm,
+    SoundAlarm,
+    SoundDone,
+    SoundRefusal,
+    SoundRegion,
+)
 from device.core.events import Event, FaultOccurred
 from device.core.ledger import Ledger, apply
 from device.core.records import Record
@@ -20,7 +29,7 @@ from device.core.session import Session
 from tests.exploration.gun import SPEC, restarted_console
 from tests.exploration.numbering import Numbers, Table
 
-_SEEN_BY_PEOPLE: Final = (Reply, SilenceAlarm, SoundAlarm, SoundDone, SoundRefusal)
+_SEEN_BY_PEOPLE: Final = (Reply, SilenceAlarm, SoundAlarm, SoundDone, SoundRefusal, SoundRegion)
 
 
 Machine = Callable[[Console, Event], tuple[Console, tuple[Effect, ...]]]
@@ -69,6 +78,7 @@ class Machines:
             indicators=self._disk,  # type: ignore[arg-type]  # nor of the lights
             answered=self._disk.ignored,
             changed=self._disk.ignored,
+            wall_clock_ms=lambda: 0,
         )
 
     def step(self, console: int, event: int) -> Stepped:

@@ -143,6 +143,7 @@ class PumpCalls:
             indicators=nothing,
             answered=nothing.answered,
             changed=nothing.changed,
+            wall_clock_ms=lambda: 0,
         )
         failure: FaultOccurred | None = None
         if isinstance(effect, Refill | HomePlunger):

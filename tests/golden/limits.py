@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from device.core.console import Console, State
+from device.core.device_spec import SoftLimits
 from device.core.effects import Effect, Refill, Reply
 from device.core.events import (
     ArmRequested,
     Command,
+    OverrideRequested,
     PositionRead,
     PumpLoaded,
     RefillDone,
@@ -293,9 +295,21 @@ def next_shot_rows() -> Iterable[Row]:
     yield shot_by_shot("limits.session_ml = 0.1", in_session(with_limits(session_nl=100_000)), "session_nl")
     yield shot_by_shot("limits.session_ml = 0.099", in_session(with_limits(session_nl=99_000)), "session_nl")
     yield shot_by_shot("limits.session_shots = 7", in_session(with_limits(session_shots=7)), "session_shots")
+    yield shot_by_shot("limits.hour_shots = 6", in_session(with_limits(hour_shots=6)), "hour_shots")
     yield shot_by_shot("profile session_volume_ml = 0.08", in_session(profile={"session_volume_nl": 80_000}))
     yield shot_by_shot("profile session_shots = 4", in_session(profile={"session_shots": 4}))
     yield shot_by_shot("planned points, 3 and 2", in_session(regions=(Region("crown", 3), Region("temple", 2))))
+    areas = (Region("crown", 9, area_mm2=400, spacing_um=5_000), Region("temple", 9))
+    yield shot_by_shot(
+        "limits.region_ul_per_cm2 = 15, on 4 cm2 planned for 9 points",
+        in_session(with_limits(region_nl_per_cm2=15_000), regions=areas),
+        "region_nl_per_cm2",
+    )
+    yield shot_by_shot(
+        "limits.region_ul_per_cm2 = 14.999, on 4 cm2 planned for 9 points",
+        in_session(with_limits(region_nl_per_cm2=14_999), regions=areas),
+        "region_nl_per_cm2",
+    )
     yield shot_by_shot(
         "two limits at one shot",
         in_session(with_limits(session_nl=100_000), {"session_shots": 5}),
@@ -307,6 +321,55 @@ def next_shot_rows() -> Iterable[Row]:
     yield shot_by_shot(
         "serum vial_ml = 1.1: 1 mL in the syringe, then what is left", in_session(serum=make_serum(vial_nl=1_100_000))
     )
+
+
+def soft_rows() -> Iterable[Row]:
+    """Walk what gives way to somebody's word."""
+    for name, limits in (
+        ("soft.session_ml = 0.1", {"session_nl": 100_000}),
+        ("soft.patient_day_ml = 0.06", {"patient_day_nl": 60_000}),
+        ("soft.session_shots = 4", {"session_shots": 4}),
+        ("soft.hour_shots = 3", {"hour_shots": 3}),
+    ):
+        yield shot_by_shot(name, in_session(with_soft(**limits)))
+    yield walked(
+        "soft.shot_ul = 20, at the arming",
+        range(19_999, 20_003),
+        "a dose of {k} uL",
+        lambda nl: asked(in_session(with_soft(shot_nl=20_000), {"dose_nl": nl}), ArmRequested(REQUEST)),
+    )
+    yield walked(
+        "soft.least_interval_ms = 500, at the arming",
+        range(501, 490, -1),
+        "an interval of {v} ms",
+        lambda ms: asked(
+            in_session(with_soft(least_interval_ns=500 * MS), {"interval_ns": ms * MS}), ArmRequested(REQUEST)
+        ),
+    )
+    reached = with_soft(session_nl=100_000)
+    yield shot_by_shot(
+        "soft.session_ml = 0.1 overridden, with limits.session_ml = 0.16",
+        after(
+            shots_fired(in_session(with_limits(reached, session_nl=160_000)), 5),
+            OverrideRequested(REQUEST, "soft.session_ml", "as agreed", "a physician"),
+        ),
+    )
+
+
+def with_soft(**limits: Any) -> Console:
+    """Return the console with these soft limits."""
+    return replace(DISARMED, spec=replace(DISARMED.spec, soft=SoftLimits(**limits)))
+
+
+def shots_fired(console: Console, shots: int) -> Console:
+    """Return the console in its session after so many shots."""
+    effects: tuple[Effect, ...] = ()
+    for _ in range(STEPS_MOST):
+        totals = console.ledger.session
+        if totals is not None and totals.shots == shots and console.state is State.SESSION:
+            return console
+        console, effects = one_event_on(console, effects)
+    raise AssertionError(f"not {shots} shots in {STEPS_MOST} steps")
 
 
 def ingredient_rows() -> Iterable[Row]:
@@ -584,6 +647,7 @@ def console_rows() -> Iterable[Row]:
 TABLES: Final = (
     Table("At a session's start: core.limits and core.shot_plan, through the machine", session_start_rows),
     Table("For the next shot of 20 uL: core.limits, by firing until nothing can be armed", next_shot_rows),
+    Table("For what gives way to somebody's word: core.soft_limits, by firing until nothing can be armed", soft_rows),
     Table("For what is in the serum: core.limits, by firing until nothing can be armed", ingredient_rows),
     Table("For what a patient had before: core.patient_day, by firing in a second session", day_rows),
     Table("For a prime: core.shot_plan, through the machine", prime_rows),

@@ -37,6 +37,7 @@ _CLINIC: Final = (
     "tests/unit/test_console_wiring.py",
 )
 _COURSE: Final = ("tests/unit/test_course.py", "tests/unit/test_course_sessions.py")
+_REGIONS: Final = ("tests/unit/test_region_plan.py", "tests/unit/test_points.py")
 _PUMP: Final = (
     "tests/unit/test_cavro_program.py",
     "tests/contract/test_pump_port.py",
@@ -62,7 +63,9 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/unit/test_shot_plan_fitting.py",
         "tests/unit/test_plan_exact.py",
     ),
-    "device/core/treatment.py": _MACHINE,
+    "device/core/region_plan.py": _REGIONS,
+    "device/core/points.py": _REGIONS,
+    "device/core/treatment.py": (*_REGIONS, *_MACHINE),
     "device/core/firing.py": _MACHINE,
     "device/core/booking.py": ("tests/unit/test_ledger.py", *_MACHINE),
     "device/core/safety.py": _MACHINE,

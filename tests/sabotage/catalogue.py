@@ -9,6 +9,7 @@ from tests.sabotage.alarm_bugs import ALARM_BUGS
 from tests.sabotage.limit_bugs import LIMIT_BUGS
 from tests.sabotage.machine_bugs import MACHINE_BUGS
 from tests.sabotage.planted_bug import PlantedBug
+from tests.sabotage.point_bugs import POINT_BUGS
 from tests.sabotage.process_bugs import PROCESS_BUGS
 from tests.sabotage.pump_bugs import PUMP_BUGS
 from tests.sabotage.record_bugs import RECORD_BUGS
@@ -19,6 +20,7 @@ BUGS: Final[tuple[PlantedBug, ...]] = (
     *TRIGGER_BUGS,
     *STROKE_BUGS,
     *LIMIT_BUGS,
+    *POINT_BUGS,
     *MACHINE_BUGS,
     *ALARM_BUGS,
     *RECORD_BUGS,

@@ -24,7 +24,56 @@ _COURSE: Final = "device/core/course.py"
 _COURSES: Final = "tests/unit/test_course.py"
 _COURSE_SESSIONS: Final = "tests/unit/test_course_sessions.py"
 
+_HOURS: Final = "tests/unit/test_patient_hour.py"
+_SOFT: Final = "tests/unit/test_soft_limits.py"
+_NEVER: Final = "tests/unit/test_never_past_a_limit.py"
+
 LIMIT_BUGS: Final = (
+    PlantedBug(
+        name="hour-begins-anew-with-a-session",
+        file="device/core/ledger.py",
+        changes=(("past=past, runs=runs)", "past=past, runs=())"),),
+        mistake="stopping and starting a session gives the patient a new hour",
+        breaks="I1",
+        caught_by=(f"{_HOURS}::test_a_new_session_begins_no_new_hour", _NEVER),
+    ),
+    PlantedBug(
+        name="hour-forgotten-by-a-clock-set-back",
+        file="device/core/patient_hour.py",
+        changes=(("now_ms - run.last_ms < HOUR_MS)", "0 <= now_ms - run.last_ms < HOUR_MS)"),),
+        mistake="shots that were given in the future by the clock are taken for old ones",
+        breaks="I1",
+        caught_by=(f"{_HOURS}::test_what_lies_in_the_future_or_nowhere_counts",),
+    ),
+    PlantedBug(
+        name="override-by-anybody",
+        file="device/core/overriding.py",
+        changes=(("    if not event.request.may_override:\n        reasons.append(MAY_NOT)\n", ""),),
+        mistake="whoever may use the control socket goes beyond a soft limit",
+        breaks="audit",
+        caught_by=(f"{_SOFT}::test_an_account_that_may_not_override_is_refused_and_recorded",),
+    ),
+    PlantedBug(
+        name="override-of-a-hard-limit",
+        file=_TREATMENT,
+        changes=(("    return hard + soft", "    return (() if totals and totals.overridden else hard) + soft"),),
+        mistake="who goes beyond a soft limit goes beyond the hard one behind it",
+        breaks="I1",
+        caught_by=(f"{_SOFT}::test_beyond_a_soft_limit_the_hard_one_holds", _NEVER),
+    ),
+    PlantedBug(
+        name="override-outlives-its-session",
+        file="device/core/ledger.py",
+        changes=(
+            (
+                "    return SessionTotals(record, progress=",
+                '    return SessionTotals(record, overridden=("soft.session_ml",), progress=',
+            ),
+        ),
+        mistake="an override holds for the next patient as well",
+        breaks="audit",
+        caught_by=(f"{_SOFT}::test_an_override_ends_with_its_session",),
+    ),
     PlantedBug(
         name="unsigned-formulary-primes",
         file="device/core/operations.py",
@@ -106,7 +155,7 @@ LIMIT_BUGS: Final = (
     ),
     PlantedBug(
         name="override-without-a-name",
-        file="device/core/operations.py",
+        file="device/core/overriding.py",
         changes=(("    if not reason or not by:\n", "    if not reason:\n"),),
         mistake="a soft limit is overridden by nobody",
         breaks="audit",
@@ -114,8 +163,8 @@ LIMIT_BUGS: Final = (
     ),
     PlantedBug(
         name="override-of-every-limit",
-        file="device/core/operations.py",
-        changes=(("return tuple(one for one in refusals if one.code not in SOFT_CODES), tuple(", "return (), tuple("),),
+        file="device/core/overriding.py",
+        changes=(("    return tuple(one for one in refusals if not one.figure), tuple(", "    return (), tuple("),),
         mistake="an override lifts what is not soft as well",
         breaks="course",
         caught_by=(f"{_COURSE_SESSIONS}::test_an_override_of_a_course_overrides_no_hard_limit",),
@@ -230,7 +279,7 @@ LIMIT_BUGS: Final = (
     PlantedBug(
         name="points-never-done",
         file=_LIMITS,
-        changes=(("    if planned_shots and booked_shots + 1 > planned_shots:\n", "    if booked_shots < 0:\n"),),
+        changes=(("    if planned_shots and points_left < 1:\n", "    if booked_shots < 0:\n"),),
         mistake="a session goes on after its last planned point",
         breaks="I1",
         caught_by=("tests/unit/test_limits.py::test_no_shot_beyond_the_planned_points",),

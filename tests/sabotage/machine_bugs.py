@@ -33,7 +33,7 @@ MACHINE_BUGS: Final = (
     PlantedBug(
         name="outcome-not-committed",
         file=_FIRING,
-        changes=(("    return next_magazine(console, *records)\n", "    return next_magazine(console)\n"),),
+        changes=(("effects = next_magazine(console, *records)\n", "effects = next_magazine(console)\n"),),
         mistake="the outcome is known to the running machine and never written",
         breaks="I2",
         caught_by=(
@@ -338,7 +338,7 @@ MACHINE_BUGS: Final = (
     PlantedBug(
         name="unreadable-position-taken-for-nothing",
         file=_LOOP,
-        changes=(("            self.post(PositionRead(None))\n", "            pass\n"),),
+        changes=(("            self.post(PositionRead(None, self._wall_clock_ms()))\n", "            pass\n"),),
         mistake="in a fault whose position cannot be read the intent is never settled",
         breaks="I2",
         caught_by=(

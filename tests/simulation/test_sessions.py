@@ -5,6 +5,7 @@ Each seed is one session in which up to four mishaps strike at random moments. A
 """
 
 import os
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -14,6 +15,7 @@ from device.simulation.session import SessionPlan, plan_session, run_session
 from tests.support.clinic import PROFILES, saline, shipped
 
 SEEDS: Final = int(os.environ.get("MESOGUN_SEEDS", "300"))
+LIMITED_SEEDS: Final = 60
 POINTS: Final = 2
 VIAL_NL: Final = 160_000
 CONTENTS: Final = (600, 800, 1600)
@@ -52,3 +54,16 @@ def test_the_gun_stays_safe_and_its_book_true(seed: int) -> None:
 @pytest.mark.parametrize(("level", "seed"), FOUND)
 def test_a_fault_that_a_seed_once_showed_stays_away(level: str, seed: int) -> None:
     play(seed, Level(level), steps_per_mm=COARSE)
+
+
+@pytest.mark.parametrize("seed", range(LIMITED_SEEDS), ids=lambda seed: f"seed{seed}")
+def test_no_patient_gets_past_a_limit_whatever_breaks_in_two_sessions(seed: int) -> None:
+    plan = replace(planned(seed, Level.HIGH), sessions=2)
+    dose_nl = shipped().profiles[plan.treatment.profile].value.dose_nl
+    # Three shots are within the one limit or the other, of the four and more that are asked for.
+    limit = {"hour": 3} if seed % 2 else {"day_nl": 3 * dose_nl + dose_nl // 2}
+    result = run_session(plan, shipped(steps_per_mm=COARSE, **limit))
+    assert result.violations == []
+    clock_ran_ahead = any("clock" in mishap for mishap in result.mishaps)
+    if "hour" in limit and not clock_ran_ahead:
+        assert result.shots <= limit["hour"]

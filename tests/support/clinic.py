@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from device.core.device_spec import SoftLimits
 from device.core.units import Nanolitres
 from device.settings import Configuration, load_configuration
 from device.simulation.clinic import Treatment
@@ -16,8 +17,13 @@ PROFILES: Final = ("continuous", "nappage", "papule", "point-by-point", "saline-
 
 
 @cache
-def shipped(*, vial_nl: int | None = None, steps_per_mm: int | None = None) -> Configuration:
-    """Return the shipped configuration; with a vial that holds only so much, with another needle axis."""
+def shipped(
+    *, vial_nl: int | None = None, steps_per_mm: int | None = None, day_nl: int | None = None, hour: int | None = None
+) -> Configuration:
+    """Return the shipped configuration; with a vial that holds only so much, with another needle axis.
+
+    `day_nl` and `hour` are other hard limits of a patient's day and hour; then there are no soft ones.
+    """
     configuration = load_configuration(CONFIG)
     device, serums = configuration.device, dict(configuration.serums)
     if vial_nl is not None:
@@ -25,7 +31,12 @@ def shipped(*, vial_nl: int | None = None, steps_per_mm: int | None = None) -> C
         serums[SERUM] = replace(serum, value=replace(serum.value, vial_nl=Nanolitres(vial_nl)))
     if steps_per_mm is not None:
         device = replace(device, axis=replace(device.axis, steps_per_mm=steps_per_mm))
-    return replace(configuration, device=device, serums=serums)
+    limits = device.limits
+    if day_nl is not None:
+        limits, device = replace(limits, patient_day_nl=Nanolitres(day_nl)), replace(device, soft=SoftLimits())
+    if hour is not None:
+        limits, device = replace(limits, hour_shots=hour), replace(device, soft=SoftLimits())
+    return replace(configuration, device=replace(device, limits=limits), serums=serums)
 
 
 def saline(profile: str, points: int) -> Treatment:

@@ -26,6 +26,7 @@ from device.core.units import (
     MicrometresPerSecond,
     MicrometresPerSecond2,
     Nanolitres,
+    NanolitresPerCm2,
     NanolitresPerSecond,
     Nanoseconds,
     Steps,
@@ -65,12 +66,14 @@ LIMITS = HardLimits(
     session_nl=Nanolitres(6_000_000),
     patient_day_nl=Nanolitres(12_000_000),
     session_shots=300,
+    hour_shots=400,
     least_interval_ns=Nanoseconds(100 * MS),
     fastest_nl_s=NanolitresPerSecond(400_000),
     depth_um=Micrometres(13_000),
     magazine_shots=8,
     prime_nl=Nanolitres(300_000),
     prime_ns=Nanoseconds(10_000 * MS),
+    region_nl_per_cm2=NanolitresPerCm2(40_000),
 )
 TIMING = Timing(
     permit_ns=Nanoseconds(30 * MS),

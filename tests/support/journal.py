@@ -19,6 +19,7 @@ from device.core.records import (
     FaultRaised,
     MagazineIntent,
     MagazineSettled,
+    MarkWord,
     Record,
     SessionEnded,
     SessionStarted,
@@ -156,6 +157,7 @@ ENUMERATED = {
     "outcome": [member.value for member in Outcome],
     "mode": [member.value for member in Mode],
     "priority": ["high", "medium", "low"],
+    "mark": [word.value for word in MarkWord],
 }
 
 

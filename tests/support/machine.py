@@ -23,7 +23,11 @@ from device.core.events import (
     FaultClearRequested,
     FaultOccurred,
     HomeRequested,
+    OverrideRequested,
     PlungerAtTop,
+    PointRepeatRequested,
+    PointSkipRequested,
+    PointUndoRequested,
     PositionRead,
     PrimeRequested,
     PumpLoaded,
@@ -56,7 +60,7 @@ from device.core.session import Region
 from device.core.units import Increments, Nanolitres
 from tests.support.core import FORMULARY, SPEC, SYRINGE, make_profile, make_serum
 
-REQUEST = Request(number=1, uid=1000, pid=77)
+REQUEST = Request(number=1, uid=1000, pid=77, may_override=True)
 FILLED = Increments(23_978)
 PROFILE = make_profile(require_contact=False)
 
@@ -84,6 +88,7 @@ CALIBRATE = CalibrateRequested(
 HOME_PLUNGER = HomeRequested(REQUEST, plunger=True, patient_detached=True)
 PRIME = PrimeRequested(REQUEST, volume_nl=Nanolitres(50_000))
 ARM, DISARM = ArmRequested(REQUEST), DisarmRequested(Request(number=2, uid=1000, pid=77))
+SKIP, REPEAT, UNDO = PointSkipRequested(REQUEST, points=1), PointRepeatRequested(REQUEST), PointUndoRequested(REQUEST)
 STOP_PRESSED = Faulted(Fault.STOP_PRESSED, homed=True, detail=0)
 CONTACT_LOST = Faulted(Fault.CONTACT_LOST, homed=True, detail=12)
 
@@ -142,11 +147,15 @@ TYPICAL: dict[type[Event], Event] = {
     RollBackRequested: RollBackRequested(REQUEST, reason="the new one is wrong", by="a physician"),
     PrimeRequested: PRIME,
     SessionStartRequested: START_SESSION,
+    OverrideRequested: OverrideRequested(REQUEST, "soft.session_ml", reason="as agreed", by="a physician"),
     SessionStopRequested: SessionStopRequested(REQUEST),
     ArmRequested: ARM,
     DisarmRequested: DISARM,
     FaultClearRequested: FaultClearRequested(REQUEST),
     AlarmSilenceRequested: AlarmSilenceRequested(REQUEST),
+    PointSkipRequested: SKIP,
+    PointRepeatRequested: REPEAT,
+    PointUndoRequested: UNDO,
     Started: Started(),
     PumpProbed: PumpProbed(Increments(0)),
     PumpLoaded: PumpLoaded(1),

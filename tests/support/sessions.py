@@ -22,6 +22,7 @@ from device.core.records import (
     MagazineSettled,
     PlungerFound,
     PlungerHomed,
+    PointMarked,
     PressRefused,
     Record,
     Refilled,
@@ -302,3 +303,32 @@ def eventful() -> Chain:
     chain.add(command("arm"), last, *outcome(last, WHOLE), command("session stop"))
     end = SessionEnded(SESSION_ID, "stopped", 6, 93_459, START_MS + 2 * HOUR_MS + 15 * MINUTE_MS)
     return chain.add(end).later(MINUTE_MS).add(command("status", uid=33))
+
+
+def marked(mark: str, point: int, *, region: str = "crown", points: int = 1) -> PointMarked:
+    """Return what an operator said of points."""
+    return PointMarked(SESSION_ID, region, point, points, mark, uid=1000)
+
+
+def uneven() -> Chain:
+    """Return a journal with a session on measured regions, in which points were skipped, repeated and taken back."""
+    started = replace(
+        STARTED,
+        regions=["crown", "temple"],
+        region_points=[6, 3],
+        before_nl=0,
+        region_area_mm2=[1200, 0],
+        region_spacing_um=[15_000, 0],
+        region_grid=["hexagonal", "square"],
+    )
+    chain = Chain().boot("boot-1").later(2 * HOUR_MS - 1_000).add(command("session start"), started)
+    pair, part, again = intent(1, 1, shots=2), intent(2, 3, shots=1), intent(3, 4, shots=1)
+    chain.add(pair, *outcome(pair, WHOLE, WHOLE), part, *outcome(part, (96, 24, 0), reason="released"))
+    chain.add(command("point repeat"), marked("repeat", 3), again, *outcome(again, WHOLE))
+    chain.add(marked("skipped", 4, points=3), marked("skip_undone", 4, points=3), marked("skipped", 4, points=2))
+    miss, part = intent(4, 5, shots=1), intent(5, 6, shots=1)
+    chain.add(miss, *outcome(miss, WHOLE), marked("shot_undone", 6), part, *outcome(part, (96, 24, 0)))
+    temple = intent(6, 7, shots=1, region="temple")
+    chain.add(temple, *outcome(temple, WHOLE), marked("repeat", 1, region="temple"))
+    chain.add(marked("repeat_undone", 1, region="temple"), command("session stop"))
+    return chain.add(SessionEnded(SESSION_ID, "stopped", 7, 110_000, STARTED.at_ms + MINUTE_MS))

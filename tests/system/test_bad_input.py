@@ -91,6 +91,16 @@ def test_a_missing_serial_port(tmp_path: Path) -> None:
     assert head_of(state) == 0
 
 
+def test_an_account_that_this_machine_has_not_overrides_nothing(tmp_path: Path) -> None:
+    draft = Draft(tmp_path / "config")
+    draft.replace("device.toml", 'override_users = ["root"]', 'override_users = ["no-such-account"]')
+
+    done = mesogun("run", "--sim", f"--config={draft.directory}", f"--state={tmp_path / 'state'}")
+
+    assert done.code == 1
+    assert "access.override_users: found 'no-such-account', which is no account of this machine" in done.only_line()
+
+
 def test_a_journal_of_the_other_kind_of_console(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()

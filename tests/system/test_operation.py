@@ -5,6 +5,7 @@ word, what was booked the journal's, and both agree after every test.
 """
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -16,8 +17,10 @@ import pytest
 from device.core.records import (
     CommandTaken,
     FaultRaised,
+    LimitOverridden,
     MagazineIntent,
     MagazineSettled,
+    PointMarked,
     PressRefused,
     Refilled,
     ShotGiven,
@@ -179,7 +182,86 @@ def test_a_region_ends_its_shots_and_the_next_one_wants_a_fresh_press(console: S
     until(lambda: len(console.records(ShotGiven)) >= shots + 3)
     console.until_state("session")
     assert [shot.region for shot in console.records(ShotGiven)[shots:]] == ["front", "front", "crown"]
-    assert console.refused("arm") == ["all 3 planned points are treated: stop the session"]
+    assert console.refused("arm") == ["all 3 planned points are treated or skipped: stop the session"]
+
+
+def test_points_are_skipped_repeated_and_taken_back_from_the_command_line(console: SimulatedConsole) -> None:
+    shots = begin(console, regions={"front": 3, "crown": 1})
+    world, lines = console.world, console.lines
+    console.ask("arm")
+    done = console.cli("point", "skip")
+    assert (done.code, done.err) == (
+        1,
+        "mesogun point: not possible in state armed; possible in: session\n",
+    )
+    console.shoot(1)
+    until(lambda: len(console.records(ShotGiven)) > shots)
+    console.until_state("armed")
+    console.ask("disarm")
+    console.until_state("session")
+
+    # What the last shot missed is given again; the point behind it is left out.
+    assert console.cli("point", "undo").out == (
+        "the last mark is taken back, no dose is; next: point 1 of 3 in front: mesogun arm\n"
+    )
+    console.ask("arm")
+    console.shoot(1)
+    until(lambda: len(console.records(ShotGiven)) > shots + 1)
+    console.until_state("armed")
+    console.ask("disarm")
+    console.until_state("session")
+    assert "skipped 2 points; next: point 1 of 1 in crown" in console.cli("point", "skip", "--count=2").out
+    (reason,) = console.refused("point_repeat")
+    assert reason == "the last mark is no shot: there is no point to repeat"
+
+    console.ask("arm")
+    console.shoot(1)
+    until(lambda: len(console.records(ShotGiven)) > shots + 2)
+    console.until_state("session")
+    assert "point 1 of 1 in crown once more: mesogun arm" in console.cli("point", "repeat").out
+    console.ask("arm")
+    before = world.edges(lines.buzzer)
+    console.shoot(1)
+    until(lambda: len(console.records(ShotGiven)) > shots + 3)
+    console.until_state("session")
+    until(lambda: world.edges(lines.buzzer) >= before + 2)
+
+    status = console.status()
+    front, crown = status["regions"]
+    assert (front["given"], front["missed"], front["doubled"]) == (1, 2, 0)
+    assert (crown["given"], crown["missed"], crown["doubled"]) == (1, 0, 1)
+    assert [shot.region for shot in console.records(ShotGiven)[shots:]] == ["front", "front", "crown", "crown"]
+    assert (status["next_action"], status["shots"]) == ("stop_session", 4)
+    assert [record.mark for record in console.records(PointMarked)[-3:]] == ["shot_undone", "skipped", "repeat"]
+    report = json.loads(console.cli("session", "report", "last", "--json").out)
+    assert (report["ok"], report["uncounted"]) == (True, 1)
+    assert console.given() == 4 * 240
+
+
+def test_a_region_of_known_area_gets_no_more_than_its_limit(console: SimulatedConsole) -> None:
+    console.ask("home", plunger=True, patient_detached=True)
+    arguments = ["--profile=continuous", "--serum=saline", "--syringe=1ml"]
+    done = console.cli("session", "start", *arguments, "--regions=front:1cm2@5mm,crown:3")
+    assert done.code == 0, done.err
+    console.prime()
+    console.forget_given()
+    shots = len(console.records(ShotGiven))
+    front = console.status()["regions"][0]
+    assert (front["points"], front["area_mm2"], front["spacing_um"], front["nl_per_cm2"]) == (4, 100, 5_000, 0)
+
+    console.ask("arm")
+    console.shoot(4)
+    until(lambda: len(console.records(ShotGiven)) >= shots + 4)
+    console.until_state("armed")
+    console.ask("disarm")
+    console.until_state("session")
+    # 40 uL on 1 cm2 is all that the limits allow.
+    assert console.cli("point", "undo").code == 0
+    (reason,) = console.refused("arm")
+    assert reason.startswith("40 uL given on the 1 cm2 of front, the next shot would reach 50 uL per cm2")
+    assert console.status()["next_action"] == "skip_points"
+    assert console.cli("point", "skip").code == 0
+    console.ask("arm")
 
 
 def test_the_profile_s_limit_of_shots_ends_the_arming(console: SimulatedConsole) -> None:
@@ -300,3 +382,31 @@ def test_a_syringe_is_calibrated_as_its_guide_says_and_then_armed(tmp_path: Path
         console.ask("disarm")
         console.until_state("session")
         assert console.cli(*stop).code == 0
+
+
+def test_a_soft_limit_stops_the_gun_until_somebody_who_may_says_otherwise(tmp_path: Path) -> None:
+    draft = quick_configuration(tmp_path / "config")
+    draft.replace("formulary/limits.toml", "session_shots = 240", f"session_shots = {SHOTS_OF_SHORT}")
+    with simulated_console(tmp_path / "state", draft.directory) as console:
+        console.start()
+        console.make_ready()
+        (early,) = console.refused("override", limit="soft.session_shots", reason="as agreed", by="a physician")
+        assert "does not stand in the next shot's way" in early
+        console.ask("arm")
+        console.shoot(SHOTS_OF_SHORT)
+        console.until_state("session")
+        refused = console.cli("arm")
+        assert f"shot {SHOTS_OF_SHORT + 1} of the session: soft.session_shots is {SHOTS_OF_SHORT}" in refused.err
+
+        done = console.cli("override", "soft.session_shots", "--reason=as agreed", "--by=a physician")
+        assert done.code == 0, done.err
+        console.ask("arm")
+        console.shoot(1)
+        until(lambda: len(console.records(ShotGiven)) == SHOTS_OF_SHORT + 1)
+        console.ask("disarm")
+        console.until_state("session")
+
+        (record,) = console.records(LimitOverridden)
+        told = (record.limit, record.by, record.uid, record.figure)
+        assert told == ("soft.session_shots", "a physician", os.getuid(), f"shot {SHOTS_OF_SHORT + 1}")
+        assert "a physician" in console.cli("session", "report", "last").out

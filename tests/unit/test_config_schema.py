@@ -39,7 +39,7 @@ def mismatches(value: object, schema: dict[str, Any], whole: dict[str, Any], pla
             return [f"{place}: no table"]
         known = schema["properties"]
         wrong = [f"{place}.{key}: unknown" for key in value if key not in known]
-        wrong += [f"{place}.{key}: missing" for key in schema["required"] if key not in value]
+        wrong += [f"{place}.{key}: missing" for key in schema.get("required", ()) if key not in value]
         for key in value.keys() & known.keys():
             wrong += mismatches(value[key], known[key], whole, f"{place}.{key}")
         return wrong

@@ -29,7 +29,7 @@ BEGIN_AGAIN = (
 
 def start(day: int, **changes: object) -> SessionStartRequested:
     """Ask for a session of the course at noon of the day, counted from day 20000."""
-    request = Request(number=1, uid=1000, pid=77, at_ms=NOON_MS + day * DAY_MS)
+    request = Request(number=1, uid=1000, pid=77, at_ms=NOON_MS + day * DAY_MS, may_override=True)
     asked = replace(START_SESSION, request=request, session_id=f"s-{day}", course=COURSE, course_sha256="c")
     return replace(asked, **changes)  # type: ignore[arg-type]
 

@@ -138,11 +138,17 @@ def test_a_sound_plays_its_pattern_once(stage: Stage, sound: Sound) -> None:
         (Sound.ALARM_LOW, [1, 2]),
         (Sound.REFUSED, [2]),
         (Sound.DONE, [1]),
+        (Sound.REGION, [1]),
     ],
 )
 def test_each_sound_has_its_number_of_pulses(sound: Sound, pulses: list[int]) -> None:
     assert len(SOUNDS_MS) == len(Sound)
     assert len(SOUNDS_MS[sound][::2]) in pulses
+
+
+def test_the_next_region_sounds_longer_than_anything_else_and_alone() -> None:
+    pulses = [pulse for sound, durations in SOUNDS_MS.items() if sound is not Sound.REGION for pulse in durations[::2]]
+    assert SOUNDS_MS[Sound.REGION][0] > max(pulses)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +161,7 @@ def test_a_sound_cuts_off_a_lesser_one_before(stage: Stage, first: Sound, then: 
     assert changes[-1][0] <= sum(SOUNDS_MS[then]) + 1
 
 
-@pytest.mark.parametrize("lesser", [Sound.REFUSED, Sound.DONE, Sound.ALARM_LOW, Sound.ALARM_MEDIUM])
+@pytest.mark.parametrize("lesser", [Sound.REFUSED, Sound.DONE, Sound.REGION, Sound.ALARM_LOW, Sound.ALARM_MEDIUM])
 def test_nothing_lesser_cuts_off_an_alarm_s_burst(stage: Stage, lesser: Sound) -> None:
     undisturbed = stage.during(10_000, lambda: stage.indicators.sound(Sound.ALARM_HIGH))
 

@@ -26,6 +26,7 @@ from device.core.records import (
     SessionStarted,
     ShotGiven,
 )
+from device.core.region_plan import Progress
 from device.core.session import Session
 from device.core.settlement import Seen
 from device.core.shot_plan import plan_stroke
@@ -224,10 +225,13 @@ def test_a_plunger_found_drawn_up_leaves_the_play_open_until_it_has_come_to_a_pl
         assert not fold(magazine_settled(), drawn_up, closing).play_open
 
 
+OPENED = SessionTotals(STARTED, progress=Progress((10,)), region_nl=(0,))
+
+
 def test_a_session_lasts_from_its_start_to_its_end() -> None:
-    assert fold(STARTED).session == SessionTotals(STARTED)
+    assert fold(STARTED).session == OPENED
     assert fold(STARTED, magazine_settled(), ENDED).session is None
-    assert fold(STARTED, magazine_settled(), STARTED).session == SessionTotals(STARTED)
+    assert fold(STARTED, magazine_settled(), STARTED).session == OPENED
 
 
 def test_a_settled_magazine_leaves_place_debt_and_remainder_also_without_a_session() -> None:

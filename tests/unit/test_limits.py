@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.core.limits import (
+    RegionLoad,
     ingredient_limit,
+    nl_per_cm2,
     profile_refusals,
     serum_refusals,
     shot_refusals,
@@ -41,8 +43,10 @@ def shot_codes(
     booked_nl: int = 0,
     booked_shots: int = 0,
     planned_shots: int = 0,
+    regions: tuple[RegionLoad, ...] = (),
     dose_nl: int = 20_000,
     before: Before = NOTHING_BEFORE,
+    hour_shots: int = 0,
 ) -> list[str]:
     refusals = shot_refusals(
         profile=profile,
@@ -53,7 +57,10 @@ def shot_codes(
         booked_shots=booked_shots,
         total_nl=Nanolitres(booked_nl + dose_nl),
         planned_shots=planned_shots,
+        points_left=planned_shots - booked_shots,
         before=before,
+        hour_shots=hour_shots,
+        regions=regions,
     )
     return [reason.code for reason in refusals]
 
@@ -115,6 +122,20 @@ def test_the_session_ends_at_the_profiles_shots_and_at_the_consoles(booked_shots
 @pytest.mark.parametrize(("booked_shots", "codes"), [(9, []), (10, ["points_done"]), (11, ["points_done"])])
 def test_no_shot_beyond_the_planned_points(booked_shots: int, codes: list[str]) -> None:
     assert shot_codes(booked_shots=booked_shots, planned_shots=10) == codes
+
+
+@pytest.mark.parametrize(
+    ("reached_nl", "codes"),
+    [(499_999, []), (500_000, []), (500_001, ["region_density"]), (900_000, ["region_density"])],
+)
+def test_a_region_may_reach_its_volume_by_area_and_not_pass_it(reached_nl: int, codes: list[str]) -> None:
+    crown = RegionLoad("crown", 1_250, booked_nl=480_000, reached_nl=reached_nl)
+    temple = RegionLoad("temple", 100_000, booked_nl=0, reached_nl=reached_nl)
+    assert shot_codes(regions=(temple, crown)) == codes
+
+
+def test_a_volume_by_area_is_told_rounded_up() -> None:
+    assert [nl_per_cm2(volume_nl, 300) for volume_nl in (0, 1, 3, 60_000)] == [0, 1, 1, 20_000]
 
 
 def test_without_regions_no_number_of_points_ends_the_session() -> None:
@@ -190,6 +211,11 @@ def test_a_day_may_reach_its_volume_and_not_pass_it(before_nl: int, codes: list[
     assert shot_codes(before=Before(Nanolitres(before_nl), ())) == codes
 
 
+@pytest.mark.parametrize(("hour_shots", "codes"), [(399, []), (400, ["hour_shots"])])
+def test_an_hour_may_reach_its_shots_and_not_pass_them(hour_shots: int, codes: list[str]) -> None:
+    assert shot_codes(hour_shots=hour_shots) == codes
+
+
 def test_what_was_given_before_is_told_only_where_there_was_something() -> None:
     (reason,) = shot_refusals(
         profile=PROFILE,
@@ -200,7 +226,9 @@ def test_what_was_given_before_is_told_only_where_there_was_something() -> None:
         booked_shots=0,
         total_nl=Nanolitres(20_000),
         planned_shots=0,
+        points_left=0,
         before=NOTHING_BEFORE,
+        hour_shots=0,
     )
     assert reason.message == "lidocaine would reach 0.2 mg of at most 0.1 mg"
 
@@ -231,7 +259,10 @@ def test_each_refusal_of_a_shot_names_what_was_given_and_the_bound() -> None:
         booked_shots=100,
         total_nl=Nanolitres(3_010_500),
         planned_shots=100,
+        points_left=0,
         before=Before(Nanolitres(4_000_000), (("lidocaine", Micrograms(12_500)),)),
+        hour_shots=400,
+        regions=(RegionLoad("crown", 1_250, booked_nl=500_000, reached_nl=520_000),),
     )
     assert [reason.message for reason in reasons] == [
         "2990.5 uL given, the next shot would reach 3010.5 uL: limits.session_ml is 2000 uL",
@@ -240,6 +271,9 @@ def test_each_refusal_of_a_shot_names_what_was_given_and_the_bound() -> None:
         "limits.patient_day_ml is 6000 uL",
         "100 shots given: limits.session_shots is 90",
         "100 shots given: session_shots is 100",
-        "all 100 planned points are treated: stop the session",
+        "400 shots given to this patient within an hour: limits.hour_shots is 400",
+        "all 100 planned points are treated or skipped: stop the session",
+        "500 uL given on the 12.5 cm2 of crown, the next shot would reach 41.6 uL per cm2: limits.region_ul_per_cm2 is "
+        "40 uL; skip the points that are left there: `mesogun point skip --count N`",
         "lidocaine would reach 42.605 mg of at most 25.5 mg, 12.5 mg of it in 24 hours before this session",
     ]

@@ -90,14 +90,15 @@ def test_each_thing_that_is_missing_keeps_the_gun_from_giving_anything(
 def test_everything_that_is_missing_is_told_at_once_with_the_limits_that_are_reached() -> None:
     totals = SESSION.ledger.session
     assert totals is not None
-    full = replace(SESSION.ledger, session=replace(totals, shots=5), position=None)
+    done = totals.progress.skipped(5)
+    full = replace(SESSION.ledger, session=replace(totals, progress=done), position=None)
     _, effects = step(replace(SESSION, ready=False, homed=False, ledger=full), ARM)
     reasons = reply_in(effects).reasons
     assert [reason.split(":")[0] for reason in reasons] == [
         "the needle is still on its way home",
         "the needle is not homed",
         "the plunger is not homed",
-        "all 5 planned points are treated",
+        "all 5 planned points are treated or skipped",
     ]
 
 

@@ -44,11 +44,15 @@ CalibrateRequested    x     x      =       x      x       x      =       x     x
 RollBackRequested     x     x      x       x      x       x      x       x     x      x      x      x
 PrimeRequested        x     x      x       x      x       x      refill  x     x      x      x      x
 SessionStartRequested x     x      session x      x       x      x       x     x      x      x      x
+OverrideRequested     x     x      x       x      x       x      x       x     x      x      x      x
 SessionStopRequested  x     x      x       x      x       x      disarm  x     x      x      x      x
 ArmRequested          x     x      x       x      x       x      refill  =     =      =      x      x
 DisarmRequested       x     x      x       x      x       =      =       =     =      =      =      x
 FaultClearRequested   x     x      x       x      x       x      x       x     x      x      x      test
 AlarmSilenceRequested x     x      x       x      x       x      x       x     x      x      x      =
+PointSkipRequested    x     x      x       x      x       x      =       x     x      x      x      x
+PointRepeatRequested  x     x      x       x      x       x      x       x     x      x      x      x
+PointUndoRequested    x     x      x       x      x       x      x       x     x      x      x      x
 Started               test  !      !       !      !       !      !       !     !      !      !      !
 PumpProbed            !     =      -       !      !       !      -       !     !      !      !      -
 PumpLoaded            !     !      !       !      =       !      !       =     !      !      !      -

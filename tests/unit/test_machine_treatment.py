@@ -64,8 +64,14 @@ def in_session(console: Console = DISARMED, **changes: Any) -> Console:
 
 def booked(console: Console, **totals: Any) -> Console:
     """Return `console` with these totals in its session."""
-    assert console.ledger.session is not None
-    return replace(console, ledger=replace(console.ledger, session=replace(console.ledger.session, **totals)))
+    session = console.ledger.session
+    assert session is not None
+    progress = session.progress
+    for _ in range(totals.get("shots", 0)):
+        progress = progress.shot(whole=True)
+    return replace(
+        console, ledger=replace(console.ledger, session=replace(session, **{"progress": progress, **totals}))
+    )
 
 
 def filled(console: Console, *, position: int = FILLED, owed: int = 0, carry: int = 0) -> Console:

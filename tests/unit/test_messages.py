@@ -14,7 +14,7 @@ from device.core.faults import Priority
 from device.core.journal_chain import Entry, append_entry, genesis
 from device.core.magazine import Outcome, Purpose
 from device.core.profile import Mode
-from device.core.records import KINDS, CommandTaken, FaultsCleared, Record, SessionStarted
+from device.core.records import KINDS, CommandTaken, FaultsCleared, MarkWord, PointMarked, Record, SessionStarted
 from device.gateway.messages import (
     CHANNELS,
     EVENTS,
@@ -22,6 +22,7 @@ from device.gateway.messages import (
     ConnectionReason,
     JournalState,
     LiveValues,
+    NextAction,
     PriorityName,
 )
 from device.gateway.publications import (
@@ -29,6 +30,7 @@ from device.gateway.publications import (
     CONNECTION_CODES,
     ENUMERATED_CODES,
     JOURNAL_CODES,
+    NEXT_ACTION_CODES,
     DeviceAddress,
     Origin,
     connection_status,
@@ -158,6 +160,32 @@ def test_every_enumerated_value_has_a_code() -> None:
     assert set(ENUMERATED_CODES["priority"]) == {member.value for member in Priority} == set(get_args(PriorityName))
     assert set(CONNECTION_CODES) == set(get_args(ConnectionReason))
     assert set(JOURNAL_CODES) == set(get_args(JournalState))
+    assert set(ENUMERATED_CODES["mark"]) == {word.value for word in MarkWord}
+    assert set(NEXT_ACTION_CODES) == set(get_args(NextAction))
+
+
+def test_a_mark_is_told_with_its_code_and_its_points() -> None:
+    payload = payload_of(PointMarked("s-0001", "crown", point=4, points=2, mark="skip_undone", uid=1000))
+
+    assert (payload["region"], payload["point"], payload["points"]) == ("crown", 4, 2)
+    assert (payload["mark"], payload["mark_code"], payload["kind_code"]) == ("skip_undone", 4, 17)
+
+
+def test_a_region_s_area_and_spacing_are_told_and_an_older_record_s_are_empty() -> None:
+    measured = replace(STARTED, region_area_mm2=[3500, 0], region_spacing_um=[15_000, 0], region_grid=["hexagonal", ""])
+    payload = payload_of(measured)
+
+    assert (payload["region_area_mm2"], payload["region_spacing_mm"]) == ("3500,0", "15.0,0.0")
+    assert payload["region_grid"] == "hexagonal,"
+    assert payload_of(STARTED)["region_area_mm2"] == ""
+
+
+def test_the_point_and_the_next_action_are_told_live() -> None:
+    guided = {"point": 4, "region_points": 12, "points_given": 3, "points_missed": 1, "next_action": "skip_points"}
+    live = live_session(ORIGIN, LiveValues.model_validate(LIVE | guided))
+
+    assert (live.point, live.region_points, live.points_given, live.points_missed) == (4, 12, 3, 1)
+    assert (live.next_action, live.next_action_code) == ("skip_points", 5)
 
 
 def test_a_model_refuses_what_it_does_not_know() -> None:

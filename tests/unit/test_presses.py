@@ -114,7 +114,7 @@ def test_a_fault_from_before_the_start_is_the_reason_from_the_start() -> None:
 def test_when_a_limit_is_reached_it_is_the_reason() -> None:
     console = shots_given(ARMED, 5)
     assert console.state is State.SESSION
-    assert why(console) == "limit: all 5 planned points are treated: stop the session"
+    assert why(console) == "limit: all 5 planned points are treated or skipped: stop the session"
 
 
 def test_when_the_vial_is_empty_that_is_the_reason() -> None:

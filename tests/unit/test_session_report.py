@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
-from device.core.records import MagazineSettled, Record, SessionEnded, SessionStarted, ShotGiven
+from device.core.records import MagazineIntent, MagazineSettled, Record, SessionEnded, SessionStarted, ShotGiven
 from device.journal_reader import Verification
 from device.service.session_report import SessionReport, Volumes
 from device.service.session_report_text import COLUMNS, list_lines, report_json, report_lines
@@ -21,6 +21,7 @@ from tests.support.sessions import (
     outcome,
     prime,
     report_on,
+    uneven,
 )
 
 FIRST = replace(STARTED, before_nl=0)
@@ -158,6 +159,7 @@ def test_a_shot_that_its_magazine_does_not_have_is_a_contradiction_everywhere() 
     assert problems(announced, shot, shot, settled, end) == [
         "record 6: magazine 1 is settled with 1 shot and 20000 nl, its shots' records come to 2 shots and 40000 nl",
         "the ledger has 1 shot and 20000 nl, the shots' records 2 shots and 40000 nl",
+        "the ledger has 20000 nl in region crown, the shots' records 40000 nl",
         "record 7: the session's end says 1 shot and 20000 nl, the shots' records 2 shots and 40000 nl",
     ]
 
@@ -242,3 +244,31 @@ def test_a_calibration_of_an_absurd_clock_is_shown_without_its_times() -> None:
 def test_shot_records_of_the_support_are_what_they_say() -> None:
     shots = [record for record in outcome(intent(1, 1, shots=2), WHOLE, (96, 0, 0)) if isinstance(record, ShotGiven)]
     assert [(shot.outcome, shot.booked_nl) for shot in shots] == [("delivered", 20_000), ("partial", 4_000)]
+
+
+def test_points_and_marks_are_reported_by_region_and_a_shot_taken_back_counts_for_none() -> None:
+    report = report_on(uneven().entries)
+    assert report.problems == ()
+    crown, temple = report.evenness
+    assert (crown.given, crown.missed, crown.doubled, crown.open, crown.partial) == (4, 2, 1, 0, (6,))
+    # 90 uL on 12 cm2.
+    assert (crown.nl_per_cm2, temple.nl_per_cm2, temple.open) == (7_500, None, 2)
+    assert (report.shots, report.uncounted) == (7, 1)
+    assert [(one.mark, one.point, one.points) for one in report.marks][:2] == [("repeat", 3, 1), ("skipped", 4, 3)]
+    assert not [one for one in report.others if one.kind == "point_marked"]
+
+
+def test_a_region_whose_volume_differs_from_its_shots_is_a_problem() -> None:
+    announced, *given = one_shot()
+    assert isinstance(announced, MagazineIntent)
+    report = session(replace(announced, region="temple-left"), *given)
+    assert report.problems == (
+        "the ledger has 0 nl in region crown, the shots' records 20000 nl",
+        "the ledger has 20000 nl in region temple-left, the shots' records 0 nl",
+    )
+
+
+def test_without_planned_regions_no_evenness_is_reported() -> None:
+    report = report_on(Chain().boot("boot-1").add(replace(STARTED, regions=[], region_points=[], before_nl=0)).entries)
+    assert (report.evenness, report.marks, report.uncounted) == ((), (), 0)
+    assert "Evenness" not in text_of(report)
