@@ -15,7 +15,9 @@ import pytest
 
 from device.controller.journal import Journal
 from device.core.records import Booted, Record, SessionEnded, SessionStarted
-from tests.support.settings import CHECKOUT
+from device.settings import FORMULARY
+from device.settings.bundle import TRUSTED, new_key
+from tests.support.settings import CHECKOUT, Draft
 
 CACHE: Final = CHECKOUT / "var" / "package"
 RELEASE: Final = "bookworm"
@@ -61,6 +63,10 @@ class Root:
     def install(self, *, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Install or update, as packaging/install does where nobody can be asked."""
         return self.run("dpkg", "--force-confdef", "--force-confold", "--install", "/mesogun.deb", check=check)
+
+    def conffiles(self) -> list[str]:
+        """Return the files about which dpkg asks."""
+        return self.run("dpkg-query", "-W", "-f", "${Conffiles}", "mesogun").stdout.split()[::2]
 
     def file(self, place: str) -> Path:
         """Return where a file of it lies."""
@@ -125,6 +131,59 @@ def test_a_second_time_changes_nothing_and_keeps_what_the_clinic_wrote(root: Roo
     assert names[0] == names[1]
 
 
+def contents(directory: Path) -> dict[Path, bytes]:
+    return {file.relative_to(directory): file.read_bytes() for file in directory.rglob("*") if file.is_file()}
+
+
+def test_an_update_leaves_the_clinics_signed_formulary_alone(root: Root) -> None:
+    root.install()
+    key, public = new_key("pharmacy")
+    draft = Draft(root.file("root/clinic"))
+    draft.sign(key)
+    root.file(f"etc/mesogun/{TRUSTED}/pharmacy.toml").write_text(public)
+    # Its version is lower than the example's, which was never in force here.
+    root.run("/usr/bin/mesogun", "formulary", "install", f"/root/clinic/{FORMULARY}")
+    installed = root.file("etc/mesogun/formulary")
+    place = installed.readlink()
+    assert place.parts[0] == "formularies"
+    assert place.name != "examples"
+    signed = contents(installed.parent / place)
+    # The example of a new version is another one: dpkg, which would ask, is not to know of it.
+    example = root.file("opt/mesogun/.venv/share/mesogun/config/formulary/limits.toml")
+    example.write_text(example.read_text() + "# of the next version\n")
+
+    root.install()
+    assert installed.readlink() == place
+    assert contents(installed.parent / place) == signed
+    verify = ("/usr/bin/mesogun", "formulary", "verify", "/etc/mesogun/formulary", "--config", "/etc/mesogun")
+    assert "signed with the key pharmacy" in root.run("runuser", "-u", "mesogun", "--", *verify).stdout
+    assert not [name for name in root.conffiles() if name.startswith("/etc/mesogun/formulary")]
+
+
+def test_a_formulary_that_is_missing_is_not_put_in_place_of_a_link(root: Root) -> None:
+    """A link whose bundle is gone is a damage to be seen, not to be covered with examples."""
+    root.install()
+    root.file("etc/mesogun/formulary").unlink()
+    root.file("etc/mesogun/formulary").symlink_to("formularies/7-01234567")
+    root.install()
+    assert root.file("etc/mesogun/formulary").readlink() == Path("formularies/7-01234567")
+    root.file("etc/mesogun/formulary").unlink()
+    root.install()
+    assert root.run("/usr/bin/mesogun", "config", "check", "--config", "/etc/mesogun").returncode == 0
+
+
+def test_the_brokers_password_is_the_gateways_alone_also_behind_an_update(root: Root) -> None:
+    root.install()
+    place = "/etc/mesogun/mqtt-password"
+    root.file(place[1:]).write_text("secret")
+    root.run("install", "-o", "mesogun-gateway", "-g", "root", "-m", "400", place, f"{place}.new")
+    root.run("mv", f"{place}.new", place)
+    root.install()
+    assert root.run("stat", "-c", "%U:%G %a", place).stdout == "mesogun-gateway:root 400\n"
+    read = ("runuser", "-u", "mesogun-gateway", "--", "cat", place)
+    assert root.run(*read).stdout == "secret"
+
+
 def test_an_update_is_refused_while_a_session_is_open(root: Root) -> None:
     root.install()
     root.write_journal(STARTED)
@@ -132,6 +191,8 @@ def test_an_update_is_refused_while_a_session_is_open(root: Root) -> None:
     assert refused.returncode != 0
     assert "mesogun: a session is open; end it first: mesogun session stop" in refused.stderr
     assert root.run(PROGRAM, "--help").returncode == 0
+    # Nothing of the program that stays was taken away: it starts no slower than before.
+    assert root.run("dpkg", "--verify", "mesogun").stdout == ""
     shutil.rmtree(root.file(STATE))
     root.write_journal(STARTED, SessionEnded(session_id="s-1", reason="stopped", shots=0, volume_nl=0))
     assert root.install().returncode == 0
@@ -142,6 +203,7 @@ def test_the_journal_outlives_the_program(root: Root, how: str) -> None:
     root.install()
     root.write_journal(STARTED)
     root.run("dpkg", how, "mesogun")
+    assert root.file("etc/mesogun/formulary/formulary.toml").exists()
     assert root.file(f"{STATE}/journal.db").exists()
     assert not root.file("opt/mesogun").exists()
     assert root.file("etc/mesogun/device.toml").exists() is (how == "--remove")

@@ -20,9 +20,9 @@ from device.service.control_client import CommandRefused, ControllerAbsent
 from device.settings import load_configuration
 from tests.vm.rig.books import Books
 from tests.vm.rig.console import PROFILE, VirtualConsole
-from tests.vm.rig.layer import CHECKOUT
 from tests.vm.rig.machine import until
 from tests.vm.rig.moments import KINDS, Blow, Outcome, Report, choose, described, place_at
+from tests.vm.rig.package import CHECKOUT
 from tests.vm.rig.wires import Edge
 
 MOMENTS = int(os.environ.get("MESOGUN_VM_MOMENTS", "2"))

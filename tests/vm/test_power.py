@@ -39,7 +39,11 @@ WINDOW_S: Final = (0.0, 12.0)
 STROKE_S: Final = 120.0
 PHASE_NS: Final = 3_000_000_000
 
-CHANGE: Final = "sed -i 's/synchronous = {before}/synchronous = {after}/' {file} && sync && systemctl restart mesogun"
+CHANGE: Final = (
+    "sed -i 's/synchronous = {before}/synchronous = {after}/' {file};"
+    # The package brings it compiled, and Python is told not to look whether that is still true.
+    " rm -f $(dirname {file})/__pycache__/journal.*; sync; systemctl restart mesogun"
+)
 JOURNAL_MODULE: Final = "/opt/mesogun/.venv/lib/python3.11/site-packages/device/controller/journal.py"
 
 

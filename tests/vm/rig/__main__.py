@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.vm.rig.build import build
 from tests.vm.rig.cache import RigError, say
-from tests.vm.rig.console import PROGRAM, VirtualConsole
+from tests.vm.rig.console import VirtualConsole
 
 HANDS: Final = ("press", "release", "touch_skin", "lift", "press_stop", "release_stop")
 HINT: Final = f"""\
@@ -28,8 +28,6 @@ def try_by_hand() -> None:
             say("the guest starts, which takes about a minute")
             console.boot()
             console.install()
-            console.machine.shell(f"ln -s {PROGRAM} /usr/local/bin/mesogun")
-            console.start("mesogun.service")
             sys.stdout.write(HINT)
             while True:  # an interactive loop: ends with the input
                 sys.stdout.write("# ")

@@ -6,7 +6,8 @@ from typing import Final
 
 from tests.vm.rig.cache import Cache
 from tests.vm.rig.kernel import kernel
-from tests.vm.rig.layer import CHECKOUT, layer
+from tests.vm.rig.layer import layer
+from tests.vm.rig.package import CHECKOUT
 from tests.vm.rig.root import initramfs, root
 from tests.vm.rig.shell import check_commands
 

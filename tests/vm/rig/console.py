@@ -18,13 +18,13 @@ from device.journal_file import JOURNAL_NAME
 from device.service.control_client import CommandRefused, ControllerAbsent
 from device.service.sim_console import create_world, sim_paths
 from device.settings import FORMULARY, load_configuration
-from device.settings.bundle import SIGNATURE, TRUSTED, new_key
+from device.settings.bundle import TRUSTED, new_key
 from drivers.sim.operator import SimulatedOperator
 from tests.support.settings import Draft
 from tests.vm.rig.build import Parts
 from tests.vm.rig.disk import Disk
-from tests.vm.rig.layer import CHECKOUT
 from tests.vm.rig.machine import BOOT_S, Machine, until
+from tests.vm.rig.package import CHECKOUT
 from tests.vm.rig.wires import Edge, Wires
 
 BAUD: Final = 38_400
@@ -33,6 +33,7 @@ PROGRAM: Final = "/opt/mesogun/.venv/bin/mesogun"
 READY_S: Final = 240.0
 """Bound of a service's start: the interpreter loads pydantic in emulation."""
 
+CONFIGURATION: Final = "/etc/mesogun"
 STATE: Final = "/var/lib/mesogun"
 JOURNAL: Final = f"{STATE}/{JOURNAL_NAME}"
 PRIME_NL: Final = 20_000
@@ -83,7 +84,7 @@ SLOW_PROFILE: Final = {
 
 
 class VirtualConsole:
-    """A console in `directory`: switched on, wired, not yet installed.
+    """A console in `directory`: switched on, wired, the product's package installed and not yet running.
 
     `with_disk`: what the guest writes lies on a disk with a volatile cache, and is there again after `cut_power` and
     `switch_on`; otherwise it is gone with the machine.
@@ -191,15 +192,20 @@ class VirtualConsole:
     # The service ------------------------------------------------------------------------------------------------
 
     def install(self) -> None:
-        """Install the product by the very lines of `systemd/README.md`, with the guest's configuration; start none."""
-        lines = installation_lines()
-        configured = next(number for number, line in enumerate(lines, start=1) if line.startswith("cp -r config"))
-        started = next(number for number, line in enumerate(lines) if line.startswith("systemctl enable"))
-        self.machine.shell("\n".join(lines[:configured]))
-        self.machine.shell("find /etc/mesogun/formulary /etc/mesogun/trusted -type f -delete")
-        for file in (*self.configuration.rglob("*.toml"), self.configuration / FORMULARY / SIGNATURE):
-            self.machine.write(f"/etc/mesogun/{file.relative_to(self.configuration)}", file.read_bytes())
-        self.machine.shell("\n".join((lines[0], *lines[configured:started])))
+        """Do on the console, where the package lies installed, what is left to a clinic; the gun runs at the end.
+
+        That is: its own values, its key, its formulary. Then the package's own script goes over it as at each update.
+        """
+        self.machine.write(f"{CONFIGURATION}/device.toml", (self.configuration / "device.toml").read_bytes())
+        for key in (self.configuration / TRUSTED).iterdir():
+            self.machine.write(f"{CONFIGURATION}/{TRUSTED}/{key.name}", key.read_bytes())
+        formulary = self.configuration / FORMULARY
+        for file in formulary.rglob("*"):
+            if file.is_file():
+                self.machine.write(f"/root/{FORMULARY}/{file.relative_to(formulary)}", file.read_bytes())
+        self.machine.shell(f"mesogun formulary install /root/{FORMULARY}", within_s=READY_S)
+        self.machine.shell("/var/lib/dpkg/info/mesogun.postinst configure", within_s=2 * READY_S)
+        self.start("mesogun.service")
 
     def start(self, unit: str) -> None:
         """Start a unit and wait until systemd counts it as started; a failure shows the unit's log."""
@@ -341,13 +347,6 @@ class VirtualConsole:
         shots = self.records(ShotGiven)
         assert sum(record.given_nl for record in settled) == sum(shot.booked_nl for shot in shots)
         assert sum(record.shots for record in settled) == len(shots)
-
-
-def installation_lines() -> list[str]:
-    """Return the commands of `systemd/README.md` for an installation by hand; the first changes the directory."""
-    text = (CHECKOUT / "systemd" / "README.md").read_text()
-    _, _, block = text.partition("## By hand\n")[2].partition("```sh\n")
-    return block.partition("```")[0].splitlines()
 
 
 def slow_configuration(directory: Path) -> Path:

@@ -1,29 +1,29 @@
-"""What lies over the guest's root: the product's environment, and the rig's own few files.
+"""What lies over the guest's root: what the product's package changed in it, and the rig's own few files.
 
-Owns the virtual environment in `/opt/mesogun`, made by the guest's own Python from the hashed requirements of a real
-console, and the units that stand in for a Pi's hardware. Rebuilt when the product's code changes: the wheels and the
-environment without the product are entries of their own.
+Owns the installation: `dpkg` installs the package in a copy of the root, its maintainer scripts run there, and the
+layer is what they made different. Over it lie the units that stand in for a Pi's hardware.
 """
 
+import os
 import shutil
-import subprocess
-import sys
+import stat
 from pathlib import Path
 from typing import Final
 
-from tests.vm.rig.cache import Cache, digest_of_files
+from tests.vm.rig.cache import Cache, RigError, digest_of_files
+from tests.vm.rig.package import CHECKOUT, package
 from tests.vm.rig.root import squash
 from tests.vm.rig.shell import check_root, run
 
-CHECKOUT: Final = Path(__file__).resolve().parents[3]
-REQUIREMENTS: Final = CHECKOUT / "requirements" / "pi.txt"
-PREFIX: Final = Path("opt/mesogun")
+PACKAGE: Final = Path("opt/rig/mesogun.deb")
+"""Where a test of the guest finds what was installed."""
+
 _GUEST: Final = Path(__file__).with_name("guest")
-_PLATFORMS: Final = (
-    *(f"manylinux_2_{minor}_x86_64" for minor in (36, 34, 31, 28, 17, 12, 5)),
-    *("manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"),
-)
-"""The wheels that Debian 12's C library can run."""
+_ENABLED: Final = Path("etc/systemd/system/multi-user.target.wants/mesogun.target")
+_INSTALL: Final = f"""
+mount -t proc proc "$1/proc"
+exec chroot "$1" dpkg --install /{PACKAGE}
+"""
 
 _MASKED: Final = (
     "apt-daily.timer",
@@ -64,90 +64,67 @@ _MASKED: Final = (
 
 def layer(cache: Cache, root: Path) -> Path:
     """Return the cache entry with `layer.sqfs` for the product as it is in the checkout."""
-    wheels = _wheels(cache)
-    environment = _environment(cache, root, wheels)
-    product = [
-        file
-        for part in ("device", "drivers", "config", "systemd")
-        for file in (CHECKOUT / part).rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
-    ]
-    product += [CHECKOUT / name for name in ("pyproject.toml", "README.md", "LICENSE")]
+    product = package(cache, root)
     rig = [file for file in _GUEST.rglob("*") if file.is_file() and file.suffix != ".pyc"]
-    ingredients = (environment.name, digest_of_files(CHECKOUT, product), digest_of_files(CHECKOUT, rig), *_MASKED, "2")
-
-    def make(place: Path) -> None:
-        tree = place / "tree"
-        _install_product(tree, root=root, environment=environment, scratch=place)
-        _install_rig(tree)
-        squash(tree, place / "layer.sqfs", "-all-root")
-        shutil.rmtree(tree)
-
-    return cache.entry("layer", ingredients, make, about_s=15)
-
-
-def _wheels(cache: Cache) -> Path:
-    def make(place: Path) -> None:
-        platforms = [f"--platform={platform}" for platform in _PLATFORMS]
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download"]
-        chosen = ["--python-version=3.11", "--implementation=cp", "--only-binary=:all:", *platforms]
-        run([*pip, *chosen, "--require-hashes", "--requirement", str(REQUIREMENTS), "--dest", str(place)])
-
-    return cache.entry("wheels", (REQUIREMENTS.read_text(), *_PLATFORMS, "1"), make, about_s=10)
-
-
-def _environment(cache: Cache, root: Path, wheels: Path) -> Path:
-    """Return the entry with the environment's `tree`: all that the product needs, not yet the product."""
+    ingredients = (root.name, product.name, digest_of_files(CHECKOUT, rig), *_MASKED, _INSTALL, "3")
 
     def make(place: Path) -> None:
         check_root()
-        inside = root / "tree"
-        _clear(inside)
-        shutil.copytree(wheels, inside / "tmp" / "wheels")
-        shutil.copy(REQUIREMENTS, inside / "tmp" / "pi.txt")
-        environment = f"/{PREFIX}/.venv"
-        run(["chroot", inside, "/usr/bin/python3", "-m", "venv", environment])
-        hashed = ["--require-hashes", "--requirement", "/tmp/pi.txt"]  # noqa: S108 - the guest's own, seen by nobody else
-        run(["chroot", inside, *_pip(environment), *hashed])
-        shutil.move(inside / PREFIX, place / "tree")
-        _clear(inside)
+        before, tree = root / "tree", place / "tree"
+        run(["cp", "-a", "--reflink=auto", before, tree])
+        _install_product(tree, product)
+        _keep_what_changed(tree, before)
+        # The package enables the gun. Here it must not start with the shipped example: `VirtualConsole.install` lets
+        # the package's own script enable it again, when the console has a configuration of its own.
+        (tree / _ENABLED).unlink()
+        _install_rig(tree)
+        squash(tree, place / "layer.sqfs")
+        shutil.rmtree(tree)
 
-    return cache.entry("environment", (root.name, wheels.name, "1"), make, about_s=40)
-
-
-def _install_product(tree: Path, *, root: Path, environment: Path, scratch: Path) -> None:
-    """Build the product's wheel and install it by the guest's pip, as on a console."""
-    check_root()
-    inside = root / "tree"
-    _clear(inside)
-    wheels = inside / "tmp" / "wheels"
-    wheels.mkdir(parents=True)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "wheel"]
-    run([*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(CHECKOUT)], cwd=scratch)
-    subprocess.run(["cp", "-a", environment / "tree", inside / PREFIX], check=True)
-    (wheel,) = wheels.iterdir()
-    run(["chroot", inside, *_pip(f"/{PREFIX}/.venv"), "--no-deps", f"/tmp/wheels/{wheel.name}"])  # noqa: S108 - as above
-    (tree / PREFIX.parent).mkdir(parents=True)
-    shutil.move(inside / PREFIX, tree / PREFIX)
-    _clear(inside)
+    return cache.entry("layer", ingredients, make, about_s=20)
 
 
-def _pip(environment: str) -> list[str]:
-    command = [f"{environment}/bin/python", "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
-    return [*command, "--no-index", "--find-links", "/tmp/wheels"]  # noqa: S108 - as above
+def _install_product(tree: Path, product: Path) -> None:
+    """Install the package as on a console that is not running; what is mounted for it goes with the command."""
+    (deb,) = product.glob("*.deb")
+    (tree / PACKAGE).parent.mkdir(parents=True)
+    shutil.copy(deb, tree / PACKAGE)
+    surroundings = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+    run(["unshare", "--mount", "sh", "-ec", _INSTALL, "sh", tree], environment=surroundings)
 
 
-def _clear(inside: Path) -> None:
-    shutil.rmtree(inside / PREFIX, ignore_errors=True)
-    shutil.rmtree(inside / "tmp" / "wheels", ignore_errors=True)
-    (inside / "tmp" / "pi.txt").unlink(missing_ok=True)
+def _keep_what_changed(tree: Path, before: Path) -> None:
+    """Take away from `tree`, a copy of `before`, whatever is as it was: what stays is new or different."""
+    gone = [name for name in _names(before) if not os.path.lexists(tree / name)]
+    if gone:
+        raise RigError(f"the package took away {gone[0]}, which a layer cannot show")
+    for name in reversed(_names(tree)):
+        path, old = tree / name, before / name
+        if not os.path.lexists(old) or _looks(path) != _looks(old):
+            continue
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            path.unlink()
+        elif not any(path.iterdir()):
+            path.rmdir()
+
+
+def _names(tree: Path) -> list[Path]:
+    """Return everything in `tree`, each directory before what is in it."""
+    return sorted(path.relative_to(tree) for path in tree.rglob("*"))
+
+
+def _looks(path: Path) -> tuple[int, ...]:
+    """Return by what a file is told from an older one; a directory's time is that of what is in it."""
+    status = path.lstat()
+    changed = () if stat.S_ISDIR(status.st_mode) else (status.st_size, status.st_mtime_ns)
+    return (status.st_mode, status.st_uid, status.st_gid, *changed)
 
 
 def _install_rig(tree: Path) -> None:
     """Put in place of a Pi's hardware what `guest` holds, and leave out what the guest does not need."""
     units = tree / "etc" / "systemd" / "system"
     wanted = units / "multi-user.target.wants"
-    wanted.mkdir(parents=True)
+    wanted.mkdir(parents=True, exist_ok=True)
     for unit in _MASKED:
         (units / unit).symlink_to("/dev/null")
     for service in sorted(_GUEST.glob("*.service")):
@@ -157,10 +134,10 @@ def _install_rig(tree: Path) -> None:
     addition.mkdir()
     shutil.copy(_GUEST / "mesogun.service.conf", addition / "virtual-console.conf")
     rules = tree / "etc" / "udev" / "rules.d"
-    rules.mkdir(parents=True)
+    rules.mkdir(parents=True, exist_ok=True)
     shutil.copy(_GUEST / "99-rig.rules", rules)
     programs = tree / "opt" / "rig"
-    programs.mkdir()
+    programs.mkdir(exist_ok=True)
     for program in ("board.sh", "agent.py", "wires.py"):
         shutil.copy(_GUEST / program, programs)
     (programs / "board.sh").chmod(0o755)

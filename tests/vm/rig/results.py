@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.vm.rig.build import DIRECTORY
 from tests.vm.rig.cache import say
-from tests.vm.rig.layer import CHECKOUT
+from tests.vm.rig.package import CHECKOUT
 
 
 def write_result(name: str, *, fault: str, survived: Sequence[dict[str, Any]], of: int, **more: Any) -> None:

@@ -1,7 +1,7 @@
 """The guest's root file system: a small Debian with systemd and Python, and the first program that mounts it.
 
-Owns the packages, the squashfs and the initramfs. An entry `root` holds the tree (in which the layer's environment is
-built by the guest's own Python) and `root.sqfs`, which the guest mounts.
+Owns the packages, the squashfs and the initramfs. An entry `root` holds the tree (in which the product's
+package is built, and of which a copy is what it is installed in) and `root.sqfs`, which the guest mounts.
 """
 
 import shutil
