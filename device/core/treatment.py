@@ -28,6 +28,7 @@ from device.core.realtime_messages import (
 from device.core.records import MagazineIntent, Record
 from device.core.region_plan import Place, Progress
 from device.core.session import Session
+from device.core.session_care import too_old
 from device.core.settlement import Seen
 from device.core.shot_plan import Plunger, plan_shots, shot_increments
 from device.core.soft_limits import soft_refusals
@@ -148,8 +149,8 @@ def next_magazine(console: Console, *records: Record) -> Step:
     session = console.session
     if session is None or not console.armed or console.stopping:
         return back(console, *commit(records))
-    refusals = next_shot_refusals(console, session)
-    if refusals:
+    # A vial's time may have ended since the arming: the clock is that of the last magazine's outcome.
+    if next_shot_refusals(console, session) or too_old(console, console.now_ms):
         return back(console, *commit(records), SoundDone())
     place = next_place(console, session)
     shots, fewest = _next_shots(console, session)

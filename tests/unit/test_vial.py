@@ -8,15 +8,34 @@ from hypothesis import strategies as st
 
 from device.controller.live import refusals, snapshot
 from device.core.console import Console, State
-from device.core.events import ArmRequested, Command, PrimeRequested, RefillDone, Request, SessionStartRequested
+from device.core.events import (
+    ArmRequested,
+    Command,
+    PositionRead,
+    PrimeRequested,
+    PumpLoaded,
+    RefillDone,
+    Request,
+    SessionStartRequested,
+)
 from device.core.ledger import Ledger, apply
 from device.core.machine import step
+from device.core.realtime_messages import Loaded, StrokeStarted
 from device.core.records import PlungerHomed, Refilled, SessionStarted, VialChanged
 from device.core.serum import Serum
 from device.core.units import Nanolitres
 from device.core.vial import HOUR_MS, UNTOLD, Vial, age_refusals, drawn_together, told_refusals
 from tests.support.core import LAW, make_serum
-from tests.support.machine import DISARMED, FILLED, START_SESSION, after, records_in, reply_in
+from tests.support.machine import (
+    DISARMED,
+    FILLED,
+    START_SESSION,
+    after,
+    magazine_ended,
+    records_in,
+    reply_in,
+    shot_report,
+)
 
 NOON_MS = 1_772_600_000_000
 SERUM = replace(make_serum(), lot_required=True, use_within_ms=4 * HOUR_MS)
@@ -151,3 +170,13 @@ def test_what_was_told_stands_in_record_ledger_and_status() -> None:
 
 def test_a_refill_without_a_session_draws_from_no_vial_that_anybody_knows() -> None:
     assert apply(Ledger(), Refilled(0, 100, 4_000)).drawn is None
+
+
+@pytest.mark.parametrize(("before_ms", "state"), [(1, State.LOADING), (0, State.SESSION)])
+def test_a_gun_that_is_armed_when_the_vials_time_ends_is_given_no_other_magazine(before_ms: int, state: State) -> None:
+    end_ms = NOON_MS + 3 * HOUR_MS
+    armed = after(OPEN, ArmRequested(at(NOON_MS)), RefillDone(FILLED), PumpLoaded(1), Loaded(1))
+    assert armed.magazine is not None
+    place = armed.magazine.pump_program().moves[-1].target
+    fired = after(armed, StrokeStarted(1, 0), shot_report(), magazine_ended(), PositionRead(place, end_ms - before_ms))
+    assert fired.state is state
