@@ -12,7 +12,6 @@ import pwd
 import signal
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,23 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from device.controller.child_process import ChildProcess
-from device.controller.control_socket import (
-    Arguments,
-    CalibrateArguments,
-    ChangeNeedleArguments,
-    ChangeSyringeArguments,
-    CheckArguments,
-    CommandRefused,
-    ControlSocket,
-    HomeArguments,
-    OverrideArguments,
-    PointSkipArguments,
-    PrimeArguments,
-    RollBackArguments,
-    SessionStartArguments,
-    SocketInUse,
-    VialArguments,
-)
+from device.controller.command_events import event_of
+from device.controller.commands import Arguments, CommandRefused
+from device.controller.control_socket import ControlSocket, SocketInUse
 from device.controller.journal import Journal
 from device.controller.journal_writer import JournalWriter
 from device.controller.live import (
@@ -54,45 +39,21 @@ from device.controller.loop import ControllerLoop
 from device.controller.realtime_child import RealtimeChild
 from device.controller.recovery import OtherKindError, fold_journal, restored_session
 from device.controller.watchdog import Watchdog
-from device.core.checklist import Checklist
 from device.core.console import Console
 from device.core.events import (
-    AlarmSilenceRequested,
-    ArmRequested,
-    CalibrateRequested,
-    ChangeNeedleRequested,
-    ChangeSyringeRequested,
-    ChangeVialRequested,
-    CheckRequested,
-    Command,
-    DisarmRequested,
-    FaultClearRequested,
-    HomeRequested,
-    OverrideRequested,
-    PauseRequested,
-    PointRepeatRequested,
-    PointSkipRequested,
-    PointUndoRequested,
-    PrimeRequested,
     Request,
-    ResumeRequested,
-    RollBackRequested,
-    SessionStartRequested,
-    SessionStopRequested,
     ShutdownRequested,
     Started,
 )
 from device.core.formulary import Formulary
 from device.core.ledger import Ledger, apply
-from device.core.patient_day import DAY_MS
 from device.core.records import Booted, ConsoleKeyMade, Record
 from device.core.scan_state import scan_spec
-from device.core.units import NS_PER_S, Nanolitres
-from device.core.vial import Vial
+from device.core.units import NS_PER_S
 from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.link import Configure
 from device.realtime.scheduling import become_realtime
-from device.settings import FORMULARY, Configuration, ConfigurationError, Loaded
+from device.settings import FORMULARY, Configuration, ConfigurationError
 from device.settings.bundle import TRUSTED, verified
 from device.settings.console_key import KEY_NAME, digest_of, public_half, read_or_make_key
 from drivers.gpio.indicators import Indicators
@@ -106,19 +67,6 @@ log = logging.getLogger(__name__)
 
 VERSION: Final = version("mesogun")
 """Read once: it is a search in the file system."""
-
-_PLAIN: Final[dict[str, Callable[[Request], Command]]] = {
-    "session_pause": PauseRequested,
-    "session_resume": ResumeRequested,
-    "session_stop": SessionStopRequested,
-    "arm": ArmRequested,
-    "disarm": DisarmRequested,
-    "alarm_silence": AlarmSilenceRequested,
-    "fault_clear": FaultClearRequested,
-    "point_repeat": PointRepeatRequested,
-    "point_undo": PointUndoRequested,
-}
-"""The commands without arguments."""
 
 PRIORITY: Final = 10
 """SCHED_FIFO priority of the controller: the permit must not wait for other programs; far below the strokes' 50."""
@@ -421,7 +369,7 @@ class Controller:
             utc_offset_s=utc_offset_s(at_ms),
             may_override=uid in self._overriders,
         )
-        event = self._event(command, arguments, request)
+        event = event_of(command, arguments, request, self._options.configuration)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[request.number] = future
         try:
@@ -444,90 +392,3 @@ class Controller:
             "steps_per_s_asked": NS_PER_S // self._console.spec.axis.shortest_step_ns,
             "step_late": step_lateness(self.child.late_counts),
         }
-
-    def _event(self, command: str, arguments: Arguments, request: Request) -> Command:
-        match command, arguments:
-            case "home", HomeArguments():
-                return HomeRequested(request, arguments.plunger, arguments.patient_detached)
-            case "calibrate", CalibrateArguments():
-                return self._calibrate(arguments, request)
-            case "formulary_roll_back", RollBackArguments():
-                return RollBackRequested(request, arguments.reason, arguments.by)
-            case "prime", PrimeArguments():
-                return PrimeRequested(request, Nanolitres(arguments.volume_nl))
-            case "session_start", SessionStartArguments():
-                return self._session_start(arguments, request)
-            case "override", OverrideArguments():
-                return OverrideRequested(request, arguments.limit, arguments.reason, arguments.by)
-            case "point_skip", PointSkipArguments():
-                return PointSkipRequested(request, arguments.count)
-            case "session_check", CheckArguments():
-                return CheckRequested(request, tuple(arguments.items), arguments.by)
-            case "change_vial", VialArguments():
-                return ChangeVialRequested(request, _vial(arguments, request))
-            case "change_needle", ChangeNeedleArguments():
-                return ChangeNeedleRequested(request, arguments.needle)
-            case "change_syringe", ChangeSyringeArguments():
-                return ChangeSyringeRequested(request, arguments.syringe, arguments.patient_detached)
-            case _:
-                return _PLAIN[command](request)
-
-    def _calibrate(self, arguments: CalibrateArguments, request: Request) -> CalibrateRequested:
-        syringe = _named(self._options.configuration.syringes, "syringe", arguments.syringe)
-        return CalibrateRequested(
-            request=request,
-            syringe=syringe.value,
-            syringe_sha256=syringe.sha256,
-            measured_nl=Nanolitres(arguments.measured_nl),
-            method=arguments.method,
-            expires_ms=request.at_ms + arguments.valid_days * DAY_MS,
-        )
-
-    def _session_start(self, arguments: SessionStartArguments, request: Request) -> SessionStartRequested:
-        configuration = self._options.configuration
-        profile = _named(configuration.profiles, "profile", arguments.profile)
-        serum = _named(configuration.serums, "serum", arguments.serum)
-        syringe = _named(configuration.syringes, "syringe", arguments.syringe)
-        course = _named(configuration.courses, "course", arguments.course) if arguments.course else None
-        checklist = self._checklist(arguments.checklist, course.value.checklist if course is not None else "")
-        return SessionStartRequested(
-            request=request,
-            session_id=uuid.uuid4().hex[:16],
-            profile=profile.value,
-            profile_sha256=profile.sha256,
-            serum=serum.value,
-            serum_sha256=serum.sha256,
-            syringe=syringe.value,
-            syringe_sha256=syringe.sha256,
-            patient=arguments.patient,
-            weight_g=arguments.weight_g,
-            regions=tuple(region.to_region() for region in arguments.regions),
-            course=course.value if course is not None else None,
-            course_sha256=course.sha256 if course is not None else "",
-            anew=arguments.anew,
-            override_reason=arguments.override_reason,
-            override_by=arguments.override_by,
-            checklist=checklist.value if checklist is not None else None,
-            checklist_sha256=checklist.sha256 if checklist is not None else "",
-            operator=arguments.operator,
-            vial=_vial(arguments, request),
-            needle=arguments.needle,
-        )
-
-    def _checklist(self, asked: str, of_course: str) -> Loaded[Checklist] | None:
-        """Return the check-list that was asked for, else the course's. Raises CommandRefused for another than that."""
-        if asked and of_course and asked != of_course:
-            raise CommandRefused(f"the course's check-list is {of_course}: leave --checklist out, or name that one")
-        name = asked or of_course
-        return _named(self._options.configuration.checklists, "check-list", name) if name else None
-
-
-def _vial(arguments: VialArguments, request: Request) -> Vial:
-    return Vial(arguments.lot, arguments.lot_expires_ms, arguments.mixed_ms, told_ms=request.at_ms)
-
-
-def _named(files: Any, kind: str, name: str) -> Loaded[Any]:
-    loaded: Loaded[Any] | None = files.get(name)
-    if loaded is None:
-        raise CommandRefused(f"no {kind} named {name!r}; there are: {', '.join(sorted(files))}")
-    return loaded

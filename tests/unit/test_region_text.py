@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from device.controller.control_socket import CommandRefused, SessionStartArguments, parse
+from device.controller.commands import CommandRefused, SessionStartArguments, parse
 from device.controller.recovery import restored_regions
 from device.core.region_plan import Grid
 from device.core.session import Region
