@@ -12,6 +12,7 @@ import pwd
 import signal
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,9 @@ from device.controller.child_process import ChildProcess
 from device.controller.control_socket import (
     Arguments,
     CalibrateArguments,
+    ChangeNeedleArguments,
+    ChangeSyringeArguments,
+    CheckArguments,
     CommandRefused,
     ControlSocket,
     HomeArguments,
@@ -32,29 +36,46 @@ from device.controller.control_socket import (
     RollBackArguments,
     SessionStartArguments,
     SocketInUse,
+    VialArguments,
 )
 from device.controller.journal import Journal
 from device.controller.journal_writer import JournalWriter
-from device.controller.live import LiveFile, fault_list, refusals, region_list, snapshot, step_lateness
+from device.controller.live import (
+    LiveFile,
+    checklist_items,
+    ended_session,
+    fault_list,
+    refusals,
+    region_list,
+    snapshot,
+    step_lateness,
+)
 from device.controller.loop import ControllerLoop
 from device.controller.realtime_child import RealtimeChild
 from device.controller.recovery import OtherKindError, fold_journal, restored_session
 from device.controller.watchdog import Watchdog
+from device.core.checklist import Checklist
 from device.core.console import Console
 from device.core.events import (
     AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
+    ChangeNeedleRequested,
+    ChangeSyringeRequested,
+    ChangeVialRequested,
+    CheckRequested,
     Command,
     DisarmRequested,
     FaultClearRequested,
     HomeRequested,
     OverrideRequested,
+    PauseRequested,
     PointRepeatRequested,
     PointSkipRequested,
     PointUndoRequested,
     PrimeRequested,
     Request,
+    ResumeRequested,
     RollBackRequested,
     SessionStartRequested,
     SessionStopRequested,
@@ -62,15 +83,18 @@ from device.core.events import (
     Started,
 )
 from device.core.formulary import Formulary
+from device.core.ledger import Ledger, apply
 from device.core.patient_day import DAY_MS
-from device.core.records import Booted
+from device.core.records import Booted, ConsoleKeyMade, Record
 from device.core.scan_state import scan_spec
 from device.core.units import NS_PER_S, Nanolitres
+from device.core.vial import Vial
 from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.link import Configure
 from device.realtime.scheduling import become_realtime
-from device.settings import FORMULARY, Configuration, Loaded
+from device.settings import FORMULARY, Configuration, ConfigurationError, Loaded
 from device.settings.bundle import TRUSTED, verified
+from device.settings.console_key import KEY_NAME, digest_of, public_half, read_or_make_key
 from drivers.gpio.indicators import Indicators
 from drivers.gpio.pin_factory import Factory, PinFactoryError, open_lgpio_factory
 from drivers.ports import DriverError
@@ -82,6 +106,19 @@ log = logging.getLogger(__name__)
 
 VERSION: Final = version("mesogun")
 """Read once: it is a search in the file system."""
+
+_PLAIN: Final[dict[str, Callable[[Request], Command]]] = {
+    "session_pause": PauseRequested,
+    "session_resume": ResumeRequested,
+    "session_stop": SessionStopRequested,
+    "arm": ArmRequested,
+    "disarm": DisarmRequested,
+    "alarm_silence": AlarmSilenceRequested,
+    "fault_clear": FaultClearRequested,
+    "point_repeat": PointRepeatRequested,
+    "point_undo": PointUndoRequested,
+}
+"""The commands without arguments."""
 
 PRIORITY: Final = 10
 """SCHED_FIFO priority of the controller: the permit must not wait for other programs; far below the strokes' 50."""
@@ -155,6 +192,9 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         ledger = fold_journal(journal, simulated=options.simulation is not None)
     except OtherKindError as error:
         raise StartRefused(str(error)) from error
+    key_records = _key_records(options.state_dir / KEY_NAME, ledger)
+    for record in key_records:
+        ledger = apply(ledger, record)
     for refused in become_realtime(priority=PRIORITY, lock_memory=False):
         log.warning("not granted: %s", refused)
     line = _open_line(options)
@@ -207,7 +247,7 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         await child.start()
     except (OSError, TimeoutError) as error:
         raise StartRefused(f"real-time process: {error}") from error
-    journal.append([Booted(VERSION, configuration.sha256, simulated=options.simulation is not None)])
+    journal.append([Booted(VERSION, configuration.sha256, simulated=options.simulation is not None), *key_records])
     return controller
 
 
@@ -237,6 +277,19 @@ def _overriders(options: RunOptions) -> frozenset[int]:
                 "leave it out"
             ) from error
     return frozenset(found)
+
+
+def _key_records(path: Path, ledger: Ledger) -> tuple[Record, ...]:
+    """Return what the journal has still to be told of the console's key, which is made where there is none.
+
+    Without a readable key the gun works all the same: only summaries cannot be signed, and the command says why.
+    """
+    try:
+        public = public_half(read_or_make_key(path))
+    except (ConfigurationError, OSError) as error:
+        log.warning("no summary can be signed: %s", error)
+        return ()
+    return () if public == ledger.console_key else (ConsoleKeyMade(public, digest_of(public)),)
 
 
 def _open_line(options: RunOptions) -> SerialLine:
@@ -296,6 +349,7 @@ class Controller:
         self._overriders = overriders
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._console = console
+        self._ended: dict[str, Any] = {}
         self._live = LiveFile(options.socket.parent / "live.json", current=lambda: self._console, stamp=self._stamp)
 
     def post(self, event: Any) -> None:
@@ -309,6 +363,8 @@ class Controller:
             for fault in fault_list(console):
                 if fault["code"] not in self._console.ledger.faults:
                     log.error("fault %d: %s: %s", fault["code"], fault["title"], fault["action"])
+        if self._console.session is not None and console.session is None:
+            self._ended = ended_session(self._console)
         self._console = console
         self._live.changed()
 
@@ -373,7 +429,8 @@ class Controller:
             await future
         finally:
             self._waiting.pop(request.number, None)
-        return {**snapshot(self._console), **self.loop.alarm.values()}
+        result = {**snapshot(self._console), **self.loop.alarm.values()}
+        return {**result, "ended": self._ended} if command == "session_stop" else result
 
     def _status(self) -> dict[str, Any]:
         return {
@@ -382,6 +439,7 @@ class Controller:
             "fault_list": fault_list(self._console),
             "regions": region_list(self._console),
             "refusals": refusals(self._console, wall_clock_ms()),
+            "checklist_items": checklist_items(self._console),
             "steps_per_s_kept": self.child.steps_kept,
             "steps_per_s_asked": NS_PER_S // self._console.spec.axis.shortest_step_ns,
             "step_late": step_lateness(self.child.late_counts),
@@ -401,22 +459,18 @@ class Controller:
                 return self._session_start(arguments, request)
             case "override", OverrideArguments():
                 return OverrideRequested(request, arguments.limit, arguments.reason, arguments.by)
-            case "session_stop", _:
-                return SessionStopRequested(request)
-            case "arm", _:
-                return ArmRequested(request)
-            case "disarm", _:
-                return DisarmRequested(request)
-            case "alarm_silence", _:
-                return AlarmSilenceRequested(request)
             case "point_skip", PointSkipArguments():
                 return PointSkipRequested(request, arguments.count)
-            case "point_repeat", _:
-                return PointRepeatRequested(request)
-            case "point_undo", _:
-                return PointUndoRequested(request)
+            case "session_check", CheckArguments():
+                return CheckRequested(request, tuple(arguments.items), arguments.by)
+            case "change_vial", VialArguments():
+                return ChangeVialRequested(request, _vial(arguments, request))
+            case "change_needle", ChangeNeedleArguments():
+                return ChangeNeedleRequested(request, arguments.needle)
+            case "change_syringe", ChangeSyringeArguments():
+                return ChangeSyringeRequested(request, arguments.syringe, arguments.patient_detached)
             case _:
-                return FaultClearRequested(request)
+                return _PLAIN[command](request)
 
     def _calibrate(self, arguments: CalibrateArguments, request: Request) -> CalibrateRequested:
         syringe = _named(self._options.configuration.syringes, "syringe", arguments.syringe)
@@ -435,6 +489,7 @@ class Controller:
         serum = _named(configuration.serums, "serum", arguments.serum)
         syringe = _named(configuration.syringes, "syringe", arguments.syringe)
         course = _named(configuration.courses, "course", arguments.course) if arguments.course else None
+        checklist = self._checklist(arguments.checklist, course.value.checklist if course is not None else "")
         return SessionStartRequested(
             request=request,
             session_id=uuid.uuid4().hex[:16],
@@ -452,7 +507,23 @@ class Controller:
             anew=arguments.anew,
             override_reason=arguments.override_reason,
             override_by=arguments.override_by,
+            checklist=checklist.value if checklist is not None else None,
+            checklist_sha256=checklist.sha256 if checklist is not None else "",
+            operator=arguments.operator,
+            vial=_vial(arguments, request),
+            needle=arguments.needle,
         )
+
+    def _checklist(self, asked: str, of_course: str) -> Loaded[Checklist] | None:
+        """Return the check-list that was asked for, else the course's. Raises CommandRefused for another than that."""
+        if asked and of_course and asked != of_course:
+            raise CommandRefused(f"the course's check-list is {of_course}: leave --checklist out, or name that one")
+        name = asked or of_course
+        return _named(self._options.configuration.checklists, "check-list", name) if name else None
+
+
+def _vial(arguments: VialArguments, request: Request) -> Vial:
+    return Vial(arguments.lot, arguments.lot_expires_ms, arguments.mixed_ms, told_ms=request.at_ms)
 
 
 def _named(files: Any, kind: str, name: str) -> Loaded[Any]:

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from device.core.journal_chain import TS_MS_MAX
 from device.core.region_plan import (
     AREA_MM2_MOST,
     POINTS_MOST,
@@ -126,7 +127,15 @@ class RegionArguments(Arguments):
         return Region(self.name, points, self.area_mm2, self.spacing_um, grid)
 
 
-class SessionStartArguments(Arguments):
+class VialArguments(Arguments):
+    """`change_vial`, and what a session's start tells of its vial: 0 for a moment that nobody told."""
+
+    lot: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
+    lot_expires_ms: int = Field(default=0, ge=0, le=TS_MS_MAX)
+    mixed_ms: int = Field(default=0, ge=0, le=TS_MS_MAX)
+
+
+class SessionStartArguments(VialArguments):
     """`session_start`: names of configured files; the weight in grams; opaque patient id; a soft limit's override."""
 
     profile: str = Field(min_length=1, max_length=80)
@@ -139,6 +148,9 @@ class SessionStartArguments(Arguments):
     anew: bool = False
     override_reason: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     override_by: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
+    checklist: str = Field(default="", max_length=80)
+    operator: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
+    needle: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
 
     @model_validator(mode="after")
     def _names_are_different(self) -> Self:
@@ -146,6 +158,26 @@ class SessionStartArguments(Arguments):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"region {twice[0]} is planned twice: give each a name of its own")
         return self
+
+
+class ChangeNeedleArguments(Arguments):
+    """`change_needle`: the new one's id, empty where it has none."""
+
+    needle: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
+
+
+class ChangeSyringeArguments(Arguments):
+    """`change_syringe`: its type, which must be the session's, and that no patient is attached."""
+
+    syringe: str = Field(default="", max_length=80)
+    patient_detached: bool = False
+
+
+class CheckArguments(Arguments):
+    """`session_check`: items of the session's check-list, by their keys, and who confirms them."""
+
+    items: list[str] = Field(min_length=1, max_length=40)
+    by: str = Field(min_length=1, max_length=80, pattern=LINE)
 
 
 COMMANDS: Final[dict[str, type[Arguments]]] = {
@@ -156,6 +188,12 @@ COMMANDS: Final[dict[str, type[Arguments]]] = {
     "prime": PrimeArguments,
     "session_start": SessionStartArguments,
     "override": OverrideArguments,
+    "session_check": CheckArguments,
+    "change_vial": VialArguments,
+    "change_needle": ChangeNeedleArguments,
+    "change_syringe": ChangeSyringeArguments,
+    "session_pause": Arguments,
+    "session_resume": Arguments,
     "session_stop": Arguments,
     "arm": Arguments,
     "disarm": Arguments,

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from device.core.checklist import open_items
 from device.core.console import Console, State
 from device.core.faults import CATALOGUE, Fault
 from device.core.limits import nl_per_cm2
 from device.core.region_plan import NO_PLAN
+from device.core.session_care import held_back, not_cared_for, too_old
 from device.core.soft_limits import NAMES as SOFT_NAMES
 from device.core.treatment import next_shot_refusals, progress_of, shots_left
 from device.core.units import Nanolitres
@@ -55,6 +57,16 @@ def snapshot(console: Console) -> dict[str, Any]:
         "course_session": session.course_session if session is not None else 0,
         "course_sessions": session.course_sessions if session is not None else 0,
         **_guidance(console),
+        **_checklist(console),
+        "needle": console.ledger.needle.needle,
+        "needle_shots": console.ledger.needle.shots,
+        "needle_shots_limit": console.spec.limits.needle_shots,
+        "vial_drawn_nl": totals.drawn_nl if totals is not None else 0,
+        "paused": totals is not None and totals.paused,
+        "operator": totals.started.operator if totals is not None else "",
+        "lot": totals.vial.lot if totals is not None else "",
+        "lot_expires_ms": totals.vial.expires_ms if totals is not None else 0,
+        "mixed_ms": totals.vial.mixed_ms if totals is not None else 0,
         "shots": shots,
         "shots_planned": session.planned_shots if session is not None else 0,
         **_still_allowed(console),
@@ -89,7 +101,42 @@ def refusals(console: Console, at_ms: int) -> list[str]:
     unusable = [reason.message for reason in unusable_formulary(console, at_ms)]
     if console.session is None:
         return unusable
-    return unusable + [reason.message for reason in next_shot_refusals(console, console.session)]
+    unmet = (*too_old(console, at_ms), *not_cared_for(console), *next_shot_refusals(console, console.session))
+    return [*unusable, *held_back(console), *(reason.message for reason in unmet)]
+
+
+def ended_session(console: Console) -> dict[str, Any]:
+    """Return what is told at a session's end, of the console in which it was still open: its totals, its aftercare."""
+    session, totals = console.session, console.ledger.session
+    if session is None or totals is None:
+        return {}
+    return {
+        "session_id": session.session_id,
+        "shots": totals.shots,
+        "volume_nl": totals.volume_nl,
+        "primed_nl": totals.primed_nl,
+        "aftercare": list(session.checklist.aftercare) if session.checklist is not None else [],
+    }
+
+
+def checklist_items(console: Console) -> list[dict[str, Any]]:
+    """Return the session's check-list, item by item, and whether each is confirmed; none without one."""
+    session, totals = console.session, console.ledger.session
+    if session is None or session.checklist is None or totals is None:
+        return []
+    return [
+        {"key": item.key, "text": item.text, "required": item.required, "checked": item.key in totals.checked}
+        for item in session.checklist.items
+    ]
+
+
+def _checklist(console: Console) -> dict[str, Any]:
+    """Return the check-list's name and its open items' keys, comma-joined."""
+    session, totals = console.session, console.ledger.session
+    if session is None or session.checklist is None or totals is None:
+        return {"checklist": "", "checklist_open": ""}
+    still_open = open_items(session.checklist, totals.checked)
+    return {"checklist": session.checklist.name, "checklist_open": ",".join(item.key for item in still_open)}
 
 
 def _guidance(console: Console) -> dict[str, Any]:

@@ -5,7 +5,8 @@ business, in its self-test.
 """
 
 import logging
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from device.controller.journal import Journal
 from device.core.ledger import Ledger, apply
@@ -14,7 +15,7 @@ from device.core.records import Booted, SessionStarted
 from device.core.region_plan import Grid
 from device.core.session import Region, Session
 from device.core.shot_plan import PlanRefused, plan_stroke
-from device.settings import Configuration
+from device.settings import Configuration, Loaded
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +49,13 @@ def restored_session(ledger: Ledger, configuration: Configuration) -> Session | 
     if ledger.session is None:
         return None
     started = ledger.session.started
-    files = (
+    files: tuple[tuple[Mapping[str, Loaded[Any]], str, str], ...] = (
         (configuration.profiles, started.profile, started.profile_sha256),
         (configuration.serums, started.serum, started.serum_sha256),
         (configuration.syringes, started.syringe, started.syringe_sha256),
     )
+    if started.checklist:
+        files = (*files, (configuration.checklists, started.checklist, started.checklist_sha256))
     found = [loaded for files_by_name, name, _ in files if (loaded := files_by_name.get(name)) is not None]
     if [loaded.sha256 for loaded in found] != [digest for _, _, digest in files]:
         log.warning("session %s is not continued: its files have changed", started.session_id)
@@ -81,6 +84,7 @@ def _session(started: SessionStarted, past: tuple[PastSession, ...], configurati
         course=started.course,
         course_session=started.course_session,
         course_sessions=started.course_sessions,
+        checklist=configuration.checklists[started.checklist].value if started.checklist else None,
     )
 
 

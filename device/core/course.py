@@ -59,10 +59,14 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Blocks of sessions, one after the other; the first session of the first block has none before it."""
+    """Blocks of sessions, one after the other; the first session of the first block has none before it.
+
+    `checklist` is the name of the check-list that its sessions are held to, empty for none.
+    """
 
     name: str
     blocks: tuple[Block, ...]
+    checklist: str = ""
 
     @property
     def sessions(self) -> int:

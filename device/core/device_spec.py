@@ -98,6 +98,7 @@ class HardLimits:
     prime_nl: Nanolitres
     prime_ns: Nanoseconds
     region_nl_per_cm2: NanolitresPerCm2
+    needle_shots: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from device.core.checklist import Checklist
 from device.core.course import Course
 from device.core.faults import Fault
 from device.core.profile import Profile
@@ -11,6 +12,7 @@ from device.core.serum import Serum
 from device.core.session import Region
 from device.core.syringe import Syringe
 from device.core.units import Increments, Nanolitres
+from device.core.vial import UNTOLD, Vial
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,59 @@ class SessionStartRequested:
     anew: bool = False
     override_reason: str = ""
     override_by: str = ""
+    checklist: Checklist | None = None
+    checklist_sha256: str = ""
+    operator: str = ""
+    vial: Vial = UNTOLD
+    needle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequested:
+    """Confirm items of the session's check-list; `by` answers for it."""
+
+    request: Request
+    items: tuple[str, ...]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """Pause the session: what is loaded is unloaded, and nothing is primed or armed until it is resumed."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Go on with a paused session; arming is another command."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeVialRequested:
+    """Draw from another vial of the session's serum from now on."""
+
+    request: Request
+    vial: Vial
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeNeedleRequested:
+    """A new needle is on the handpiece; its id may be left out."""
+
+    request: Request
+    needle: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSyringeRequested:
+    """A new syringe of the session's type is in the pump: home its plunger; `syringe` is empty or that type's name."""
+
+    request: Request
+    syringe: str
+    patient_detached: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +229,12 @@ Command: TypeAlias = (
     | PointSkipRequested
     | PointRepeatRequested
     | PointUndoRequested
+    | CheckRequested
+    | PauseRequested
+    | ResumeRequested
+    | ChangeVialRequested
+    | ChangeNeedleRequested
+    | ChangeSyringeRequested
 )
 
 

@@ -34,6 +34,7 @@ from device.core.realtime_messages import (
 )
 from device.core.safety import SHUTTING_DOWN, fault, uncertain
 from device.core.session import Session
+from device.core.session_care import not_cared_for, paused
 from device.core.settlement import Seen
 from device.core.steps import Step, back, given_up, prepend, refused, taken
 from device.core.treatment import next_magazine, next_place, next_shot_refusals
@@ -44,7 +45,8 @@ def arm(console: Console, event: ArmRequested) -> Step:
     session = console.session
     refusals = next_shot_refusals(console, session) if session is not None else ()
     fitness = not_fit(console, event.request.at_ms)
-    reasons = (*fitness, *(refusal.message for refusal in (*_uncalibrated(console, event), *refusals)))
+    unmet = (*_uncalibrated(console, event), *not_cared_for(console))
+    reasons = (*fitness, *(refusal.message for refusal in (*unmet, *refusals)))
     if reasons:
         return refused(console, event, reasons)
     console = replace(console, armed=True, pending=event.request, ended=None)
@@ -69,6 +71,8 @@ def already_armed(console: Console, event: ArmRequested) -> Step:
     """Answer an arming that is in force; take back a disarming that has not reached the load yet."""
     if console.stopping:
         return refused(console, event, (SHUTTING_DOWN,))
+    if why := paused(console):
+        return refused(console, event, why)
     if not console.armed and console.state is not State.LOADING:
         return refused(console, event, ("the gun is being disarmed: try again",))
     return replace(console, armed=True), (Commit((taken(event),)), Reply(event.request, accepted=True, reasons=()))

@@ -14,26 +14,34 @@ from device.core.patient_day import PastSession, dated, ingredient_key, remember
 from device.core.patient_hour import Run, with_shots
 from device.core.patient_hour import dated as runs_dated
 from device.core.records import (
+    ConsoleKeyMade,
     FaultRaised,
     FaultsCleared,
     FormularyTaken,
+    ItemChecked,
     LimitOverridden,
     MagazineIntent,
     MagazineSettled,
     MarkWord,
+    NeedleChanged,
     PlungerFound,
     PlungerHomed,
     PointMarked,
     Record,
     Refilled,
     SessionEnded,
+    SessionPaused,
+    SessionResumed,
     SessionStarted,
     ShotGiven,
     SyringeCalibrated,
+    SyringeChanged,
+    VialChanged,
 )
 from device.core.region_plan import NO_PLAN, Progress
 from device.core.serum import mass_in
 from device.core.units import Nanolitres
+from device.core.vial import UNTOLD, Vial, drawn_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,9 @@ class SessionTotals:
     soft limits that hold no more.
 
     `progress` is how far the planned points are, `region_nl` what is booked in each region, in the plan's order.
+    `checked` are the confirmed items of its check-list. `vial` is what was told of the one that it draws from.
+    `paused`: nothing is primed or armed until somebody resumes it. `earlier_vials_nl` was drawn from vials before that.
+    `unprimed`: needle or syringe are new and were not primed yet; `unhomed`: the new syringe's plunger was not homed.
     """
 
     started: SessionStarted
@@ -53,6 +64,20 @@ class SessionTotals:
     overridden: tuple[str, ...] = ()
     progress: Progress = NO_PLAN
     region_nl: tuple[int, ...] = ()
+    checked: tuple[str, ...] = ()
+    vial: Vial = UNTOLD
+    paused: bool = False
+    earlier_vials_nl: int = 0
+    unprimed: bool = False
+    unhomed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """The needle on the handpiece: its id, empty where none was told, and the shots given with it."""
+
+    needle: str = ""
+    shots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +89,9 @@ class Ledger:
     `play_open`: the plunger was last found drawn up, so that the drive's play is open by an unknown part. `open_intent`
     has no outcome yet. `faults` are the latched ones that nobody cleared. `past` are the ended sessions that gave
     something, the latest last. `calibrations` hold one for each syringe that was measured, `courses` how far each
-    patient has come in each course. `formulary` came into force last.
+    patient has come in each course. `formulary` came into force last. `drawn` is the age of what is in the syringe.
+    `needle` is the one on the handpiece, whatever session it was put on in.
+    `console_key` is the public half of the key that signs summaries.
     """
 
     session: SessionTotals | None = None
@@ -81,14 +108,16 @@ class Ledger:
     calibrations: tuple[Calibration, ...] = ()
     formulary: TakenFormulary | None = None
     courses: tuple[CoursePast, ...] = ()
+    drawn: Vial | None = None
+    needle: Needle = Needle()
+    console_key: str = ""
 
 
 def apply(ledger: Ledger, record: Record) -> Ledger:
     """Return the ledger after `record`."""
     match record:
         case SessionStarted():
-            past, runs = dated(ledger.past, record.at_ms), runs_dated(ledger.runs, record.at_ms)
-            return replace(ledger, session=_opened(record), carry=0, past=past, runs=runs)
+            return _started(ledger, record)
         case SessionEnded():
             return _ended(ledger, record)
         case LimitOverridden() if ledger.session is not None:
@@ -112,7 +141,7 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
         case FaultsCleared():
             return replace(ledger, faults=())
         case _:
-            return ledger
+            return _looked_after(ledger, record)
 
 
 def _moved(ledger: Ledger, record: Refilled | PlungerHomed | PlungerFound) -> Ledger:
@@ -124,13 +153,11 @@ def _moved(ledger: Ledger, record: Refilled | PlungerHomed | PlungerFound) -> Le
             session = ledger.session
             if session is not None:
                 session = replace(session, drawn_nl=session.drawn_nl + record.volume_nl)
-            content = session.started if session is not None else ledger.content
+                ledger = replace(ledger, content=session.started, drawn=drawn_together(ledger.drawn, session.vial))
             place = record.position
-            return replace(
-                ledger, session=session, content=content, position=place, low_water=place - owed, play_open=False
-            )
+            return replace(ledger, session=session, position=place, low_water=place - owed, play_open=False)
         case PlungerHomed():
-            return replace(ledger, content=None, position=record.position, low_water=record.position, play_open=False)
+            return _homed(ledger, record)
         case _:
             if record.position < record.expected:
                 # It moved toward the needle: that repaid of a suck-back what it went.
@@ -161,6 +188,52 @@ def _marked(ledger: Ledger, record: ShotGiven | PointMarked) -> Ledger:
     return replace(ledger, session=replace(ledger.session, progress=progress))
 
 
+def _started(ledger: Ledger, record: SessionStarted) -> Ledger:
+    vial = Vial(record.lot, record.lot_expires_ms, record.mixed_ms, told_ms=record.at_ms)
+    new_needle = record.needle not in ("", ledger.needle.needle)
+    return replace(
+        ledger,
+        session=replace(_opened(record), vial=vial),
+        carry=0,
+        past=dated(ledger.past, record.at_ms),
+        runs=runs_dated(ledger.runs, record.at_ms),
+        needle=Needle(record.needle) if new_needle else ledger.needle,
+    )
+
+
+def _homed(ledger: Ledger, record: PlungerHomed) -> Ledger:
+    session = replace(ledger.session, unhomed=False) if ledger.session is not None else None
+    place = record.position
+    return replace(ledger, session=session, content=None, drawn=None, position=place, low_water=place, play_open=False)
+
+
+def _looked_after(ledger: Ledger, record: Record) -> Ledger:
+    """Return the ledger after what is no dose and no fault: the console's key, or what belongs to the open session."""
+    if isinstance(record, ConsoleKeyMade):
+        return replace(ledger, console_key=record.public_key)
+    session = ledger.session
+    if session is None:
+        return ledger
+    match record:
+        case ItemChecked():
+            others = (item for item in session.checked if item != record.item)
+            session = replace(session, checked=(*others, record.item))
+        case SessionPaused() | SessionResumed():
+            session = replace(session, paused=isinstance(record, SessionPaused))
+        case VialChanged():
+            vial = Vial(record.lot, record.lot_expires_ms, record.mixed_ms, told_ms=record.at_ms)
+            earlier_nl = session.earlier_vials_nl + session.drawn_nl
+            session = replace(session, vial=vial, drawn_nl=0, earlier_vials_nl=earlier_nl)
+        case NeedleChanged():
+            session = replace(session, unprimed=True)
+            return replace(ledger, session=session, needle=Needle(record.needle))
+        case SyringeChanged():
+            session = replace(session, unprimed=True, unhomed=True)
+        case _:
+            return ledger
+    return replace(ledger, session=session)
+
+
 def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
     """Keep what the session gave, for the limits of its patient's next 24 hours and for their course."""
     if ledger.session is None:
@@ -187,7 +260,8 @@ def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
 def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
     session = ledger.session
     if session is not None and record.purpose == Purpose.PRIME.value:
-        session = replace(session, primed_nl=session.primed_nl + record.given_nl)
+        unprimed = session.unprimed and (record.reason != "complete" or record.given_nl <= 0)
+        session = replace(session, primed_nl=session.primed_nl + record.given_nl, unprimed=unprimed)
     elif session is not None:
         session = replace(
             session,
@@ -198,9 +272,13 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
         )
         patient, at_ms = session.started.patient, record.at_ms
         ledger = replace(ledger, runs=with_shots(ledger.runs, patient=patient, at_ms=at_ms, shots=record.shots))
+    needle = ledger.needle
+    if record.purpose != Purpose.PRIME.value:
+        needle = replace(needle, shots=needle.shots + record.shots)
     return replace(
         ledger,
         session=session,
+        needle=needle,
         open_intent=None,
         position=record.position,
         low_water=record.low_water,

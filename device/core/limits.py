@@ -114,6 +114,7 @@ def shot_refusals(
     points_left: int,
     before: Before,
     hour_shots: int,
+    needle_shots: int,
     regions: Sequence[RegionLoad] = (),
 ) -> tuple[Refusal, ...]:
     """Return why a next shot may not be given after `booked_nl` in `booked_shots`; empty when it may.
@@ -122,6 +123,7 @@ def shot_refusals(
     `before` is what the patient had in the 24 hours before the session: the limits hold for both together. `hour_shots`
     is what the patient had in the last hour, those of the session among them. `planned_shots` is 0 without a plan, of
     which `points_left` have no shot and no other mark yet. `regions` are those of the shots up to this one.
+    `needle_shots` were given with the needle that is on the handpiece.
     """
     found: list[Refusal] = []
     for name, most_nl in (("limits.session_ml", limits.session_nl), ("session_volume_ml", profile.session_volume_nl)):
@@ -148,6 +150,14 @@ def shot_refusals(
             Refusal(
                 "hour_shots",
                 f"{hour_shots} shots given to this patient within an hour: limits.hour_shots is {limits.hour_shots}",
+            )
+        )
+    if needle_shots + 1 > limits.needle_shots:
+        found.append(
+            Refusal(
+                "needle_shots",
+                f"{needle_shots} shots given with this needle: limits.needle_shots is {limits.needle_shots}: "
+                "`mesogun change needle`",
             )
         )
     if planned_shots and points_left < 1:

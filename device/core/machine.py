@@ -10,11 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
+from device.core.changes import change_needle, change_syringe, change_vial
 from device.core.console import Console, State
 from device.core.events import (
     AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
+    ChangeNeedleRequested,
+    ChangeSyringeRequested,
+    ChangeVialRequested,
+    CheckRequested,
     Command,
     DisarmRequested,
     Event,
@@ -23,6 +28,7 @@ from device.core.events import (
     Happening,
     HomeRequested,
     OverrideRequested,
+    PauseRequested,
     PlungerAtTop,
     PointRepeatRequested,
     PointSkipRequested,
@@ -33,6 +39,7 @@ from device.core.events import (
     PumpProbed,
     RealtimeRestarted,
     RefillDone,
+    ResumeRequested,
     RollBackRequested,
     SessionStartRequested,
     SessionStopRequested,
@@ -91,6 +98,7 @@ from device.core.safety import (
     restarted,
     shutdown,
 )
+from device.core.session_care import check, pause, resume
 from device.core.steps import Step, refused
 from device.core.upkeep import calibrate, roll_back
 
@@ -145,6 +153,9 @@ def _on(handler: Handler, *to: State) -> Transition:
 
 
 _EVERY = tuple(State)
+_DISARMING = (State.SESSION, State.REFILLING, State.LOADING, State.ARMED, State.FIRING, State.SETTLING)
+"""Where the operator can say that nothing more shall be fired."""
+
 _LOADED = (State.LOADING, State.REFILLING, State.SESSION)
 """Where asking for the next magazine can lead: it is loaded, drawn for, or a limit is reached."""
 
@@ -163,6 +174,11 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.SESSION, HomeRequested): _on(home, State.HOMING, State.SESSION),
     (State.SESSION, CalibrateRequested): _on(calibrate, State.SESSION),
     (State.SESSION, RollBackRequested): _on(roll_back, State.SESSION),
+    (State.SESSION, CheckRequested): _on(check, State.SESSION),
+    (State.SESSION, ResumeRequested): _on(resume, State.SESSION),
+    (State.SESSION, ChangeVialRequested): _on(change_vial, State.SESSION),
+    (State.SESSION, ChangeNeedleRequested): _on(change_needle, State.SESSION),
+    (State.SESSION, ChangeSyringeRequested): _on(change_syringe, State.HOMING, State.SESSION),
     (State.SESSION, PrimeRequested): _on(prime, State.PRIMING, State.REFILLING, State.SESSION),
     (State.SESSION, OverrideRequested): _on(override, State.SESSION),
     (State.SESSION, SessionStopRequested): _on(session_stop, State.DISARMED),
@@ -192,10 +208,8 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.FAULT, Ready): _on(realtime_ready, State.FAULT),
     (State.FAULT, Homed): _on(fault_homed, State.FAULT),
     **{(state, ArmRequested): _on(already_armed, state) for state in (State.LOADING, State.ARMED, State.FIRING)},
-    **{
-        (state, DisarmRequested): _on(disarm, state)
-        for state in (State.SESSION, State.REFILLING, State.LOADING, State.ARMED, State.FIRING, State.SETTLING)
-    },
+    **{(state, DisarmRequested): _on(disarm, state) for state in _DISARMING},
+    **{(state, PauseRequested): _on(pause, state) for state in _DISARMING},
     **{(state, Ready): _on(realtime_ready, state) for state in (State.SETTLING, State.SESSION, State.DISARMED)},
     **{(state, AlarmSilenceRequested): _on(alarm_silence, state) for state in _EVERY},
     **{(state, PressIgnored): _on(press_ignored, state) for state in _EVERY},

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from device.core.booking import session_ended, settled
+from device.core.checklist import missing_checklist
 from device.core.console import Console, State
 from device.core.course import Course, CoursePast, course_refusals, day_of, next_session, past_of
 from device.core.effects import (
@@ -41,12 +42,14 @@ from device.core.records import (
 )
 from device.core.safety import fault
 from device.core.session import Session
+from device.core.session_care import held_back, paused_by_restart, too_old
 from device.core.settlement import POSITION_TOLERANCE
 from device.core.shot_plan import PlanRefused, plan_prime, plan_stroke
 from device.core.steps import Step, back, book, prepend, refused, taken
 from device.core.treatment import load, next_magazine, next_shot_refusals, plunger_of, refill, refuse
 from device.core.units import Increments, Nanolitres
 from device.core.upkeep import formulary_step, unusable_formulary
+from device.core.vial import told_refusals
 
 EMPTIES_SYRINGE = (
     "homing the plunger empties the syringe through the needle: never with a patient; confirm with --patient-detached"
@@ -54,9 +57,13 @@ EMPTIES_SYRINGE = (
 
 
 def started(console: Console, event: Started) -> Step:
-    """Begin the self-test with the pump: whatever program it still holds is terminated before anything else."""
+    """Begin the self-test with the pump: whatever program it still holds is terminated before anything else.
+
+    A session that an earlier controller had open is paused.
+    """
     console, effects = formulary_step(console)
-    return replace(console, state=State.SELF_TEST, probed=False), (*effects, ProbePump())
+    console, pausing = paused_by_restart(console)
+    return replace(console, state=State.SELF_TEST, probed=False), (*effects, *pausing, ProbePump())
 
 
 def test_probed(console: Console, event: PumpProbed) -> Step:
@@ -121,9 +128,10 @@ def plunger_at_top(console: Console, event: PlungerAtTop) -> Step:
 
 def not_fit(console: Console, at_ms: int) -> tuple[str, ...]:
     """Return what keeps the console from giving anything at this time of the wall clock, all at once."""
-    reasons = [reason.message for reason in unusable_formulary(console, at_ms)]
+    reasons = [reason.message for reason in (*unusable_formulary(console, at_ms), *too_old(console, at_ms))]
     if console.session is None:
         reasons.append("no session is open")
+    reasons += held_back(console)
     if console.ledger.open_intent is not None:
         reasons.append("the last magazine is not settled yet")
     if not console.ready:
@@ -220,6 +228,8 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
     reasons = [
         *unusable_formulary(console, event.request.at_ms),
         *serum_refusals(event.serum, weight_g=event.weight_g),
+        *missing_checklist(event.serum, event.checklist),
+        *told_refusals(event.vial, event.serum, now_ms=event.request.at_ms),
         *_content_refusals(console, event),
         *still_refused,
     ]
@@ -240,6 +250,7 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         regions=event.regions,
         plan=plan,
         before=had_before(console.ledger.past, patient=event.patient, now_ms=event.request.at_ms),
+        checklist=event.checklist,
     )
     if (course := event.course) is not None:
         number = next_session(course, _course_past(console, course, event), anew=event.anew)
@@ -270,6 +281,13 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         region_area_mm2=[region.area_mm2 for region in event.regions],
         region_spacing_um=[region.spacing_um for region in event.regions],
         region_grid=[region.grid.value for region in event.regions],
+        checklist=event.checklist.name if event.checklist is not None else "",
+        checklist_sha256=event.checklist_sha256,
+        operator=event.operator,
+        lot=event.vial.lot,
+        lot_expires_ms=event.vial.expires_ms,
+        mixed_ms=event.vial.mixed_ms,
+        needle=event.needle,
     )
     if reasons:
         return refused(console, event, tuple(reason.message for reason in reasons))

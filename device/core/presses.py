@@ -16,6 +16,7 @@ from device.core.operations import not_fit
 from device.core.patient_day import UNKNOWN_MS
 from device.core.realtime_messages import PressIgnored, PressRefusal
 from device.core.records import PressRefused, Record
+from device.core.session_care import not_cared_for
 from device.core.steps import Step, book
 from device.core.treatment import next_shot_refusals, vial_refusals
 
@@ -65,7 +66,8 @@ def why_refused(console: Console, refusal: PressRefusal) -> str:
     if limits := next_shot_refusals(console, console.session):
         return "limit: " + "; ".join(each.message for each in limits)
     # A press brings no wall clock: that something has expired is told by the arming.
-    if unfit := not_fit(console, UNKNOWN_MS):
+    unmet = (reason.message for reason in not_cared_for(console))
+    if unfit := (*not_fit(console, UNKNOWN_MS), *unmet):
         return "unfit: " + "; ".join(unfit)
     return "; ".join(vial_refusals(console, console.session)) or "not_armed"
 

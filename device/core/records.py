@@ -45,7 +45,8 @@ class SessionStarted:
     `before_nl` is what the patient had in the 24 hours before. `formulary_*` is the signed bundle that it began under.
     `course_session` is its number of `course_sessions` in the course, 0 outside of one; `utc_offset_s` is how far the
     console's own time was ahead of UTC. `region_area_mm2` and `region_spacing_um` are 0 for a region whose points were
-    counted by hand.
+    counted by hand. `checklist` is empty where there was none; what was not told of operator, vial and needle is empty
+    or 0.
     """
 
     KIND: ClassVar[str] = "session_started"
@@ -74,6 +75,13 @@ class SessionStarted:
     region_area_mm2: list[int] = field(default_factory=list)
     region_spacing_um: list[int] = field(default_factory=list)
     region_grid: list[str] = field(default_factory=list)
+    checklist: str = ""
+    checklist_sha256: str = ""
+    operator: str = ""
+    lot: str = ""
+    lot_expires_ms: int = 0
+    mixed_ms: int = 0
+    needle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +322,80 @@ class PointMarked:
     uid: int
 
 
+@dataclass(frozen=True, slots=True)
+class ItemChecked:
+    """An item of the session's check-list was confirmed, by whom; `text` is what the operator was shown."""
+
+    KIND: ClassVar[str] = "item_checked"
+    session_id: str
+    checklist: str
+    item: str
+    text: str
+    by: str
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPaused:
+    """A session was paused; `reason` is `operator`, or `restart` where the controller that had it open has ended."""
+
+    KIND: ClassVar[str] = "session_paused"
+    session_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResumed:
+    """A paused session goes on."""
+
+    KIND: ClassVar[str] = "session_resumed"
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class VialChanged:
+    """The session draws from another vial of the same serum; from the one before it `before_nl` were drawn.
+
+    What was not told is empty or 0. `at_ms` is the wall clock.
+    """
+
+    KIND: ClassVar[str] = "vial_changed"
+    session_id: str
+    lot: str
+    lot_expires_ms: int
+    mixed_ms: int
+    before_nl: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeedleChanged:
+    """The session goes on with a new needle; the one before it gave so many `shots`. `needle` is its id, if told."""
+
+    KIND: ClassVar[str] = "needle_changed"
+    session_id: str
+    needle: str
+    shots: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyringeChanged:
+    """The session goes on with a new syringe of the same type; a homing of its plunger follows."""
+
+    KIND: ClassVar[str] = "syringe_changed"
+    session_id: str
+    syringe: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleKeyMade:
+    """The console signs its sessions' summaries with this key from now on: Ed25519, in base64, and its SHA-256."""
+
+    KIND: ClassVar[str] = "console_key_made"
+    public_key: str
+    sha256: str
+
+
 Record: TypeAlias = (
     Booted
     | CommandTaken
@@ -332,6 +414,13 @@ Record: TypeAlias = (
     | FaultsCleared
     | LimitOverridden
     | PointMarked
+    | ItemChecked
+    | SessionPaused
+    | SessionResumed
+    | VialChanged
+    | NeedleChanged
+    | SyringeChanged
+    | ConsoleKeyMade
 )
 
 KINDS: dict[str, type[Record]] = {
@@ -354,6 +443,13 @@ KINDS: dict[str, type[Record]] = {
         FaultsCleared,
         LimitOverridden,
         PointMarked,
+        ItemChecked,
+        SessionPaused,
+        SessionResumed,
+        VialChanged,
+        NeedleChanged,
+        SyringeChanged,
+        ConsoleKeyMade,
     )
 }
 

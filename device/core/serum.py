@@ -26,8 +26,15 @@ class Ingredient:
 
 @dataclass(frozen=True, slots=True)
 class Serum:
-    """What is in the vial, and how much of it."""
+    """What is in the vial, and how much of it.
+
+    `checklist_required`: no session gives it without a check-list; `lot_required`: nor without its lot and when that
+    expires. `use_within_ms` is how long after mixing it may be given, 0 for as long as its lot.
+    """
 
     name: str
     ingredients: tuple[Ingredient, ...]
     vial_nl: Nanolitres
+    checklist_required: bool = False
+    lot_required: bool = False
+    use_within_ms: int = 0

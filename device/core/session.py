@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from device.core.checklist import Checklist
 from device.core.patient_day import NOTHING_BEFORE, Before
 from device.core.profile import Profile
 from device.core.region_plan import Grid
@@ -26,7 +27,8 @@ class Session:
     """What an open session works with. `patient` is an opaque id; `plan` is what all its shots share.
 
     `before` is what the patient has had in the 24 hours before it: it counts against this session's limits. It is
-    number `course_session` of `course_sessions` in `course`; empty and 0 outside of one.
+    number `course_session` of `course_sessions` in `course`; empty and 0 outside of one. `checklist` is what must be
+    confirmed before it is armed, None for nothing.
     """
 
     session_id: str
@@ -41,6 +43,7 @@ class Session:
     course: str = ""
     course_session: int = 0
     course_sessions: int = 0
+    checklist: Checklist | None = None
 
     @property
     def planned_shots(self) -> int:

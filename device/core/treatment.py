@@ -66,6 +66,7 @@ def next_shot_refusals(console: Console, session: Session, after: int = 0) -> tu
         points_left=progress_of(console, session).left - after,
         before=session.before,
         hour_shots=hour_shots,
+        needle_shots=console.ledger.needle.shots + after,
         regions=_region_loads(console, session, after + 1),
     )
     return hard + soft_refusals(
@@ -121,7 +122,7 @@ def _region_loads(console: Console, session: Session, shots: int) -> tuple[Regio
 
 def shots_left(console: Console, session: Session) -> tuple[int, Refusal]:
     """Return how many shots the session may still give, and the first reason against the one behind them."""
-    # No total ever falls, so what is refused once is refused ever after; the profile's own count ends every session.
+    # No total falls by a shot: what is refused once is refused ever after. The profile's own count ends every session.
     counts = range(session.profile.session_shots)
     left = bisect_left(counts, 1, key=lambda more: min(1, len(next_shot_refusals(console, session, more))))
     return left, next_shot_refusals(console, session, left)[0]
@@ -213,7 +214,7 @@ def _vial_refusals(console: Console, session: Session, wanted_nl: int) -> tuple[
     target = refill_target(console, session)
     owed = Increments((console.ledger.position or 0) - console.ledger.low_water)
     if target - owed < session.syringe.increments_within(Nanolitres(wanted_nl)) + 1:
-        return ("reservoir: the vial is empty by the book; stop the session and start one with a new vial",)
+        return ("reservoir: the vial is empty by the book: take another one with `mesogun change vial`",)
     return ()
 
 

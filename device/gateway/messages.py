@@ -66,8 +66,8 @@ class CommandEvent(Message):
 class SessionStartedEvent(Message):
     """A session began. Lists are comma-joined: `regions` with `region_points`, `ingredients` with `ug_per_ml`.
 
-    Weight null if not given; `before_ul` is what the patient had in the 24 hours before. The course's fields and the
-    regions' areas have the record's defaults, for a record that was written before there were any.
+    Weight null if not given; `before_ul` is what the patient had in the 24 hours before. What has a default, that of
+    the record, may be missing in an older record.
     """
 
     kind: Literal["session_started"] = "session_started"
@@ -95,6 +95,13 @@ class SessionStartedEvent(Message):
     region_area_mm2: str = ""
     region_spacing_mm: str = ""
     region_grid: str = ""
+    checklist: str = ""
+    checklist_sha256: str = ""
+    operator: str = ""
+    lot: str = ""
+    lot_expires_ms: int = 0
+    mixed_ms: int = 0
+    needle: str = ""
 
 
 class SessionEndedEvent(Message):
@@ -292,6 +299,71 @@ class PointMarkedEvent(Message):
     uid: int
 
 
+class ItemCheckedEvent(Message):
+    """An item of the session's check-list was confirmed by `by`; `text` is what the operator was shown."""
+
+    kind: Literal["item_checked"] = "item_checked"
+    kind_code: Literal[18] = 18
+    checklist: str
+    item: str
+    text: str
+    by: str
+    uid: int
+
+
+class SessionPausedEvent(Message):
+    """A session was paused: by the `operator`, or by a `restart` of the controller."""
+
+    kind: Literal["session_paused"] = "session_paused"
+    kind_code: Literal[19] = 19
+    reason: str
+
+
+class SessionResumedEvent(Message):
+    """A paused session goes on."""
+
+    kind: Literal["session_resumed"] = "session_resumed"
+    kind_code: Literal[20] = 20
+
+
+class VialChangedEvent(Message):
+    """The session draws from another vial of the same serum; from the one before it `before_ul` were drawn."""
+
+    kind: Literal["vial_changed"] = "vial_changed"
+    kind_code: Literal[21] = 21
+    lot: str
+    lot_expires_ms: int
+    mixed_ms: int
+    before_ul: float
+    at_ms: int
+
+
+class NeedleChangedEvent(Message):
+    """The session goes on with a new needle; the one before it gave so many `shots`."""
+
+    kind: Literal["needle_changed"] = "needle_changed"
+    kind_code: Literal[22] = 22
+    needle: str
+    shots: int
+
+
+class SyringeChangedEvent(Message):
+    """The session goes on with a new syringe of the same type."""
+
+    kind: Literal["syringe_changed"] = "syringe_changed"
+    kind_code: Literal[23] = 23
+    syringe: str
+
+
+class ConsoleKeyMadeEvent(Message):
+    """The console signs its sessions' summaries with this key from now on: the copy to check them by elsewhere."""
+
+    kind: Literal["console_key_made"] = "console_key_made"
+    kind_code: Literal[24] = 24
+    public_key: str
+    sha256: str
+
+
 class ConnectionStatus(Message):
     """Whether the console is connected; the broker itself publishes the `lost` one (last will)."""
 
@@ -411,7 +483,9 @@ CHANNELS: Final[Mapping[str, Channel]] = {
     "state/machine": Channel((MachineState,), qos=1, retain=True),
     "live/session": Channel((LiveSession,), qos=0, retain=False),
     "event/shot": Channel((ShotEvent,), qos=1, retain=False),
-    "event/session": Channel((SessionStartedEvent, SessionEndedEvent), qos=1, retain=False),
+    "event/session": Channel(
+        (SessionStartedEvent, SessionPausedEvent, SessionResumedEvent, SessionEndedEvent), qos=1, retain=False
+    ),
     "event/alarm": Channel((FaultRaisedEvent, FaultsClearedEvent), qos=1, retain=False),
     "event/audit": Channel(
         (
@@ -427,6 +501,11 @@ CHANNELS: Final[Mapping[str, Channel]] = {
             PressRefusedEvent,
             LimitOverriddenEvent,
             PointMarkedEvent,
+            ItemCheckedEvent,
+            VialChangedEvent,
+            NeedleChangedEvent,
+            SyringeChangedEvent,
+            ConsoleKeyMadeEvent,
         ),
         qos=1,
         retain=False,

@@ -27,6 +27,9 @@ EXAMPLES = """examples:
   mesogun session start --profile continuous --serum saline --syringe 1ml --regions front:20,crown:20 --state /tmp/gun
   mesogun prime --volume-ul 100; mesogun arm; mesogun disarm; mesogun session stop
   mesogun point skip; mesogun point repeat; mesogun point undo
+  mesogun session check disinfected --by NAME; mesogun session pause; mesogun session resume
+  mesogun change vial --lot L-2; mesogun change needle; mesogun change syringe --patient-detached
+  mesogun session summary last --out reports; mesogun session verify-summary reports/5f0c2a9d31e84b7a.json
   mesogun alarm silence; mesogun fault list; mesogun fault clear
   mesogun session list; mesogun session report last
   mesogun course list; mesogun course due --patient p-17; mesogun course calendar --course weekly-ten --start 2026-09-07
@@ -101,10 +104,28 @@ def _date(text: str) -> date:
     return when
 
 
+def _moment(text: str) -> datetime:
+    try:
+        when = datetime.strptime(text, "%Y-%m-%d %H:%M")  # noqa: DTZ007 - this computer's own time, made so by astimezone
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no moment; write "YYYY-MM-DD HH:MM", as in "2026-09-30 14:05"'
+        ) from error
+    if when.year < 1971:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are moments from 1971 on")
+    return when
+
+
 def _client_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", type=Path, metavar="DIR", help="state directory of the controller to talk to")
     parser.add_argument("--socket", type=Path, metavar="PATH", help="its control socket (default: in --state)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _vial_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lot", default="", metavar="LOT", help="the serum's lot")
+    parser.add_argument("--lot-expires", type=_date, metavar="YYYY-MM-DD", help="the last day on which it may be given")
+    parser.add_argument("--mixed-at", type=_moment, metavar='"YYYY-MM-DD HH:MM"', help="when it was mixed, local time")
 
 
 def _service_options(parser: argparse.ArgumentParser) -> None:
@@ -154,7 +175,7 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     status.set_defaults(call="device.service.treatment_commands:status")
 
     session = commands.add_parser("session", help="start or stop a session; list them, report one").add_subparsers(
-        dest="subcommand", metavar="start|stop|list|report", required=True
+        dest="subcommand", metavar="start|check|pause|resume|stop|list|report|summary|verify-summary", required=True
     )
     start = session.add_parser(
         "start", help="start a session", epilog=REGIONS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -171,12 +192,40 @@ def _add_treatment(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--override", default="", metavar="REASON", help="start although a soft limit refuses; stands in the journal"
     )
     start.add_argument("--by", default="", metavar="NAME", help="whose word the override is; both are published")
+    start.add_argument("--operator", default="", metavar="NAME", help="who treats; stands in the journal, published")
+    start.add_argument("--needle", default="", metavar="ID", help="a new needle; its shots are counted from 0")
+    _vial_options(start)
+    start.add_argument("--checklist", default="", metavar="NAME", help="what is confirmed first (formulary/checklists)")
     _client_options(start)
     start.set_defaults(call="device.service.treatment_commands:session_start")
-    stop = session.add_parser("stop", help="stop the session")
-    _client_options(stop)
-    stop.set_defaults(call="device.service.treatment_commands:session_stop")
+    check = session.add_parser("check", help="confirm items of the check-list; without items it is shown")
+    check.add_argument("items", nargs="*", metavar="ITEM", help="the items' keys")
+    check.add_argument("--by", default="", metavar="NAME", help="who answers for it; stands in the journal, published")
+    _client_options(check)
+    check.set_defaults(call="device.service.treatment_commands:session_check")
+    for name, text in (
+        ("pause", "fire and prime nothing until it is resumed"),
+        ("resume", "go on with a paused session"),
+        ("stop", "stop the session"),
+    ):
+        simple = session.add_parser(name, help=text)
+        _client_options(simple)
+        simple.set_defaults(call=f"device.service.treatment_commands:session_{name}")
     _add_session_records(session)
+
+    change = commands.add_parser("change", help="a new vial, needle or syringe in a session").add_subparsers(
+        dest="subcommand", metavar="vial|needle|syringe", required=True
+    )
+    vial = change.add_parser("vial", help="draw from another vial of the same serum")
+    _vial_options(vial)
+    needle = change.add_parser("needle", help="count a new needle's shots; prime it before arming")
+    needle.add_argument("--needle", default="", metavar="ID", help="its id, if it has one")
+    syringe = change.add_parser("syringe", help="home the plunger of a new syringe of the same type, without a patient")
+    syringe.add_argument("--syringe", default="", metavar="NAME", help="its type, which must be the session's")
+    syringe.add_argument("--patient-detached", action="store_true", help="confirm that no patient is attached")
+    for name, one in (("vial", vial), ("needle", needle), ("syringe", syringe)):
+        _client_options(one)
+        one.set_defaults(call=f"device.service.treatment_commands:change_{name}")
 
     for name, text in (("arm", "authorise shots"), ("disarm", "fire nothing more")):
         simple = commands.add_parser(name, help=text)
@@ -273,7 +322,17 @@ def _add_session_records(session: "Subparsers[argparse.ArgumentParser]") -> None
         "  mesogun session report 5f0c2a9d31e84b7a --json > session.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    report.add_argument("session", metavar="ID", help="the session's id, enough of its beginning, or: last")
+    summary = session.add_parser("summary", help="write the report of an ended session, signed by the console")
+    summary.add_argument("--out", type=Path, required=True, metavar="DIR", help="where; it holds the patient's id")
+    for one in (report, summary):
+        one.add_argument("session", metavar="ID", help="the session's id, enough of its beginning, or: last")
+    verify = session.add_parser("verify-summary", help="check a summary's signature and whose key it is by")
+    verify.add_argument("file", type=Path, metavar="FILE.json", help="the summary; its signature lies beside it")
+    verify.add_argument("--public-key", metavar="BASE64", help="the console's key (default: those of its journal)")
+    for name, one in (("session_summary", summary), ("verify_summary", verify)):
+        one.add_argument("--state", type=Path, metavar="DIR", help="state directory (default: /var/lib/mesogun)")
+        one.add_argument("--json", action="store_true", help="print one JSON object")
+        one.set_defaults(call=f"device.service.summary_commands:{name}")
     for name, one in (("list", listing), ("report", report)):
         one.add_argument("--state", type=Path, metavar="DIR", help="state directory (default: /var/lib/mesogun)")
         one.add_argument("--json", action="store_true", help="print one JSON object")

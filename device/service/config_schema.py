@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from device.settings.device_file import DeviceFile
-from device.settings.formulary import CourseFile, LimitsFile, ProfileFile, SerumFile, SyringeFile
+from device.settings.formulary import ChecklistFile, CourseFile, LimitsFile, ProfileFile, SerumFile, SyringeFile
 from device.settings.values import SettingsTable
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 MODELS: Final[Mapping[str, type[SettingsTable]]] = {
+    "checklist": ChecklistFile,
     "course": CourseFile,
     "device": DeviceFile,
     "limits": LimitsFile,

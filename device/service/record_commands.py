@@ -100,12 +100,13 @@ def config_check(options: argparse.Namespace) -> int:
         "serums": sorted(configuration.serums),
         "syringes": sorted(configuration.syringes),
         "courses": sorted(configuration.courses),
+        "checklists": sorted(configuration.checklists),
         "sha256": configuration.sha256,
     }
     if options.json:
         sys.stdout.write(json.dumps(result) + "\n")
     else:
-        kinds = ("profiles", "serums", "syringes", "courses")
+        kinds = ("profiles", "serums", "syringes", "courses", "checklists")
         counts = ", ".join(f"{len(getattr(configuration, kind))} {kind}" for kind in kinds)
         sys.stdout.write(f"{configuration.directory}: good ({counts})\n")
         signed = f"nothing will be released: {formulary.problem}" if formulary.problem else in_words(formulary)

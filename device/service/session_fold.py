@@ -355,9 +355,10 @@ class _Fold:
         if totals is not None:
             if (totals.shots, totals.volume_nl) != mine:
                 found.append(f"the ledger has {_sum(totals.shots, totals.volume_nl)}, the shots' records {_sum(*mine)}")
-            if (totals.primed_nl, totals.drawn_nl) != (volumes.primed_nl, volumes.drawn_nl):
+            drawn_nl = totals.drawn_nl + totals.earlier_vials_nl
+            if (totals.primed_nl, drawn_nl) != (volumes.primed_nl, volumes.drawn_nl):
                 found.append(
-                    f"the ledger has {totals.primed_nl} nl primed and {totals.drawn_nl} nl drawn, the records "
+                    f"the ledger has {totals.primed_nl} nl primed and {drawn_nl} nl drawn, the records "
                     f"{volumes.primed_nl} nl and {volumes.drawn_nl} nl"
                 )
             found += self._travel_problems(totals)

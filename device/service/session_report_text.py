@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from device.core.journal_chain import TS_MS_MAX
 from device.core.patient_day import DAY_MS
-from device.core.records import KINDS, SessionStarted
+from device.core.records import SessionStarted
 from device.journal_reader import utc_text
 from device.service.session_records import SessionSummary
 from device.service.session_report import (
@@ -33,14 +33,21 @@ LABEL: Final = 13
 DIGEST: Final = 16
 """Digits shown of a file's digest: enough to tell two files apart; --json has them all."""
 
-OVERRIDES: Final = ("limit_overridden", "Overridden limits")
-"""The kind of record that says who overrode what, and its heading: an auditor is told when there were none, too."""
+SECTIONS: Final = (
+    (("item_checked",), "Check-list"),
+    (("session_paused", "session_resumed"), "Pauses"),
+    (("vial_changed", "needle_changed", "syringe_changed"), "Changes"),
+    (("limit_overridden",), "Overridden limits"),
+)
+"""Kinds of record with a heading of their own: an auditor is told when there were none, too."""
 
 _STARTED_SHOWN: Final = frozenset(
     {
         "session_id", "profile", "profile_sha256", "serum", "serum_sha256", "syringe", "syringe_sha256", "patient",
         "weight_g", "regions", "region_points", "at_ms", "ingredients", "ug_per_ml", "before_nl",
         "formulary_version", "formulary_sha256", "region_area_mm2", "region_spacing_um", "region_grid",
+        "operator", "lot", "lot_expires_ms", "mixed_ms", "checklist",
+        "checklist_sha256",
     }
 )  # fmt: skip
 
@@ -118,6 +125,7 @@ def report_lines(report: SessionReport, zone: tzinfo | None) -> list[str]:
 
 def _header(report: SessionReport, zone: tzinfo | None) -> list[str]:
     started = report.started
+    vial = _vial(started.lot, started.lot_expires_ms, started.mixed_ms)
     title = f"Session {started.session_id}"
     mark = "SIMULATED: no patient was treated" if report.simulated else ""
     weight = f", {_decimal(started.weight_g, 1000)} kg" if started.weight_g is not None else ", weight not given"
@@ -132,7 +140,11 @@ def _header(report: SessionReport, zone: tzinfo | None) -> list[str]:
         *_row("profile", f"{started.profile}, sha256 {started.profile_sha256[:DIGEST]}"),
         *_row("serum", f"{started.serum}, sha256 {started.serum_sha256[:DIGEST]}"),
         *_row("syringe", f"{started.syringe}, sha256 {started.syringe_sha256[:DIGEST]}"),
+        *(_row("operator", started.operator) if started.operator else []),
+        *(_row("vial", vial) if vial else []),
     ]
+    if started.checklist:
+        lines += _row("check-list", f"{started.checklist}, sha256 {started.checklist_sha256[:DIGEST]}")
     if started.formulary_version:
         digest = f"sha256 {started.formulary_sha256[:DIGEST]}"
         lines += _row("formulary", f"version {started.formulary_version}, {digest}, when the session began")
@@ -145,6 +157,16 @@ def _header(report: SessionReport, zone: tzinfo | None) -> list[str]:
     shown = {name: value for name, value in further.items() if name not in _STARTED_SHOWN and value not in _EMPTY}
     lines += [line for name, value in shown.items() for line in _row(name, str(value))]
     return lines
+
+
+def _vial(lot: str, expires_ms: int, mixed_ms: int) -> str:
+    """Return what was told of a vial; empty where nothing was."""
+    told = (
+        f"lot {lot}" if lot else "",
+        f"not to be given from {_utc(expires_ms)} on" if expires_ms else "",
+        f"mixed {_utc(mixed_ms)}" if mixed_ms else "",
+    )
+    return ", ".join(filter(None, told))
 
 
 _EMPTY: Final[tuple[object, ...]] = ("", None, [], 0)
@@ -378,12 +400,12 @@ def _timings(report: SessionReport) -> list[str]:
 
 
 def _others(report: SessionReport) -> list[list[str]]:
-    kind, heading = OVERRIDES
-    overrides = [one for one in report.others if one.kind == kind]
-    others = [one for one in report.others if one.kind != kind]
     sections = []
-    if overrides or kind in KINDS:
-        sections.append([*_heading(heading), *(_other_lines(overrides) or ["none"])])
+    for kinds, heading in SECTIONS:
+        found = [one for one in report.others if one.kind in kinds]
+        sections.append([*_heading(heading), *(_other_lines(found) or ["none"])])
+    headed = {kind for kinds, _ in SECTIONS for kind in kinds}
+    others = [one for one in report.others if one.kind not in headed]
     if others:
         sections.append([*_heading("Other records"), *_other_lines(others)])
     return sections

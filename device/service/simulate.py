@@ -87,6 +87,7 @@ def run_sessions(plans: list[SessionPlan], configuration: Configuration, *, jobs
         syringes=dict(configuration.syringes),
         files=dict(configuration.files),
         courses=dict(configuration.courses),
+        checklists=dict(configuration.checklists),
     )
     # Spawned: a forked process would inherit this one's signal handling and threads.
     context = multiprocessing.get_context("spawn")

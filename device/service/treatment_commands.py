@@ -6,6 +6,7 @@ Only the control socket and the standard library: `status` must be quick on a Pi
 import argparse
 import json
 import sys
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from device.service.control_client import CommandRefused, ControllerAbsent, ask, socket_path
@@ -42,7 +43,7 @@ def status(options: argparse.Namespace) -> int:
         return show(options, result, "")
     lines = [
         (
-            f"state      {result['state']}{' (armed)' if result['armed'] else ''}"
+            f"state      {result['state']}{' (armed)' if result['armed'] else ''}{_paused(result)}"
             f"{'   SIMULATED' if result['simulated'] else ''}"
         ),
         f"needle     {'homed' if result['homed'] else 'not homed: mesogun home'}",
@@ -55,6 +56,9 @@ def status(options: argparse.Namespace) -> int:
                 f"syringe {result['syringe']}"
             ),
             *([f"course     {_course_words(result)}"] if result["course"] else []),
+            *_checklist_lines(result),
+            *_vial_lines(result),
+            f"needle use {_needle_words(result)}",
             f"shots      {result['shots']}",
             f"next       {_next_words(result)}",
             *map(_region_words, result["regions"]),
@@ -107,6 +111,36 @@ def _region_words(region: dict[str, Any]) -> str:
     )
 
 
+def _paused(result: dict[str, Any]) -> str:
+    return "  PAUSED: mesogun session resume" if result["paused"] else ""
+
+
+def _checklist_lines(result: dict[str, Any]) -> list[str]:
+    if not result["checklist"]:
+        return []
+    still_open = ", ".join(result["checklist_open"].split(",")) if result["checklist_open"] else ""
+    return [f"check-list {result['checklist']}, {f'OPEN: {still_open}' if still_open else 'all confirmed'}"]
+
+
+def _vial_lines(result: dict[str, Any]) -> list[str]:
+    told = (
+        f"lot {result['lot']}" if result["lot"] else "",
+        f"until {_local(result['lot_expires_ms'])}" if result["lot_expires_ms"] else "",
+        f"mixed {_local(result['mixed_ms'])}" if result["mixed_ms"] else "",
+    )
+    operator = [f"operator   {result['operator']}"] if result["operator"] else []
+    return operator + ([f"vial       {', '.join(filter(None, told))}"] if any(told) else [])
+
+
+def _needle_words(result: dict[str, Any]) -> str:
+    named = f"{result['needle']}, " if result["needle"] else ""
+    return f"{named}{result['needle_shots']} shots of at most {result['needle_shots_limit']}"
+
+
+def _local(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def _course_words(result: dict[str, Any]) -> str:
     return f"{result['course']}, session {result['course_session']} of {result['course_sessions']}"
 
@@ -152,10 +186,15 @@ def session_start(options: argparse.Namespace) -> int:
         "anew": options.anew,
         "override_reason": options.override,
         "override_by": options.by,
+        "checklist": options.checklist,
+        "operator": options.operator,
+        "needle": options.needle,
+        **_vial(options),
     }
     result = asked(options, "session_start", arguments)
     course = f" ({_course_words(result)})" if result["course"] else ""
-    text = f"session {result['session_id']}{course} started; next: mesogun prime, then mesogun arm"
+    following = "mesogun session check, mesogun prime" if result["checklist_open"] else "mesogun prime"
+    text = f"session {result['session_id']}{course} started; next: {following}, then mesogun arm"
     return show(options, result, text)
 
 
@@ -166,9 +205,76 @@ def override(options: argparse.Namespace) -> int:
     return show(options, result, f"{options.limit} holds no more in this session; next: mesogun arm")
 
 
+def _vial(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what is told of the vial, in the wall clock's milliseconds; a lot may be given on its last day."""
+    last_day: date | None = options.lot_expires
+    expires_ms = 0 if last_day is None else _ms(datetime.combine(last_day + timedelta(days=1), time()))
+    return {
+        "lot": options.lot,
+        "lot_expires_ms": expires_ms,
+        "mixed_ms": 0 if options.mixed_at is None else _ms(options.mixed_at),
+    }
+
+
+def _ms(local: datetime) -> int:
+    """Return a moment of this computer's own time in milliseconds since 1970."""
+    return int(local.astimezone().timestamp()) * 1000
+
+
+def session_check(options: argparse.Namespace) -> int:
+    """`mesogun session check`: without items it shows the list; with some it confirms them."""
+    if options.items:
+        if not options.by.strip():
+            raise ServiceError("an item is confirmed by a person: give --by NAME")
+        asked(options, "session_check", {"items": options.items, "by": options.by.strip()})
+    items = asked(options, "status")["checklist_items"]
+    return show(options, {"items": items}, "\n".join(map(_item_line, items)) or "no check-list in this session")
+
+
+def _item_line(item: dict[str, Any]) -> str:
+    mark = "done" if item["checked"] else "OPEN" if item["required"] else "open"
+    return f"{mark}  {item['key']:<20} {item['text']}{'' if item['required'] else ' (not required)'}"
+
+
+def change_vial(options: argparse.Namespace) -> int:
+    """`mesogun change vial`."""
+    return show(options, asked(options, "change_vial", _vial(options)), "the session draws from the new vial")
+
+
+def change_needle(options: argparse.Namespace) -> int:
+    """`mesogun change needle`."""
+    result = asked(options, "change_needle", {"needle": options.needle})
+    return show(options, result, "a new needle; next: mesogun prime, then mesogun arm")
+
+
+def change_syringe(options: argparse.Namespace) -> int:
+    """`mesogun change syringe`."""
+    arguments = {"syringe": options.syringe, "patient_detached": options.patient_detached}
+    result = asked(options, "change_syringe", arguments)
+    return show(options, result, "a new syringe, its plunger homed; next: mesogun prime, then mesogun arm")
+
+
+def session_pause(options: argparse.Namespace) -> int:
+    """`mesogun session pause`."""
+    return show(options, asked(options, "session_pause"), "paused; to go on: mesogun session resume, mesogun arm")
+
+
+def session_resume(options: argparse.Namespace) -> int:
+    """`mesogun session resume`."""
+    return show(options, asked(options, "session_resume"), "resumed; next: mesogun arm")
+
+
 def session_stop(options: argparse.Namespace) -> int:
     """`mesogun session stop`."""
-    return show(options, asked(options, "session_stop"), "session stopped")
+    result = asked(options, "session_stop")
+    ended = result["ended"]
+    lines = [
+        f"session {ended['session_id']} stopped: {ended['shots']} shots, {ended['volume_nl'] / 1000:.1f} uL given, "
+        f"{ended['primed_nl'] / 1000:.1f} uL primed",
+        *(["aftercare:"] if ended["aftercare"] else []),
+        *(f"  {line}" for line in ended["aftercare"]),
+    ]
+    return show(options, result, "\n".join(lines))
 
 
 def arm(options: argparse.Namespace) -> int:

@@ -34,8 +34,8 @@ VALID_DAYS_MOST: Final = 3653
 """Ten years: more is a typing error."""
 
 AUTHOR_PATTERN: Final = r"[^\x00-\x1f\x7f\"\\]{1,120}"
-_BASE64_32: Final = r"[A-Za-z0-9+/]{43}="
-_BASE64_64: Final = r"[A-Za-z0-9+/]{86}=="
+BASE64_32: Final = r"[A-Za-z0-9+/]{43}="
+BASE64_64: Final = r"[A-Za-z0-9+/]{86}=="
 
 
 class FileTable(SettingsTable):
@@ -54,7 +54,7 @@ class ManifestFile(SettingsTable):
     author: Annotated[str, Text("who answers for it", AUTHOR_PATTERN, "one line of text without quotation marks")]
     signed: Annotated[date, Day("the day on which it was signed")]
     expires: Annotated[date, Day("the first day on which it does not hold any more")]
-    files: Annotated[list[FileTable], Field(min_length=1, max_length=4 * FILES_MOST)]
+    files: Annotated[list[FileTable], Field(min_length=1, max_length=5 * FILES_MOST)]
 
     @model_validator(mode="after")
     def _holds_for_a_while_and_lists_each_file_once(self) -> Self:
@@ -70,20 +70,20 @@ class SignatureFile(SettingsTable):
     """formulary.sig: by which key, and the signature of the manifest's bytes."""
 
     key: Annotated[str, topic_name("the trusted key's name")]
-    signature: Annotated[str, Text("the Ed25519 signature", _BASE64_64, "64 bytes in base64")]
+    signature: Annotated[str, Text("the Ed25519 signature", BASE64_64, "64 bytes in base64")]
 
 
 class TrustedKeyFile(FormularyFile):
     """trusted/<name>.toml: a public key whose formularies this console takes."""
 
-    public_key: Annotated[str, Text("the Ed25519 public key", _BASE64_32, "32 bytes in base64")]
+    public_key: Annotated[str, Text("the Ed25519 public key", BASE64_32, "32 bytes in base64")]
     simulated_only: Annotated[bool, Flag("whether it is trusted on a simulated console alone")]
 
 
 class PrivateKeyFile(FormularyFile):
     """A private key, kept by who signs and never on a console."""
 
-    private_key: Annotated[str, Text("the Ed25519 private key", _BASE64_32, "32 bytes in base64")]
+    private_key: Annotated[str, Text("the Ed25519 private key", BASE64_32, "32 bytes in base64")]
 
 
 @dataclass(frozen=True, slots=True)

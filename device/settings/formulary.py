@@ -1,4 +1,4 @@
-"""The formulary: limits, profiles, serums, syringes, courses as pydantic models, and their conversion into the core's.
+"""The formulary's files as pydantic models, and their conversion into the core's types.
 
 Owns every key of these files: its name with the unit last, its meaning, its range. A table holds the file as it was
 written, in mm, uL and ms; `to_*` converts exactly. Never reads a file and never compares one with the console
@@ -11,12 +11,14 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
+from device.core.checklist import Checklist, Item
 from device.core.course import Block, Course
 from device.core.device_spec import HardLimits, SoftLimits
 from device.core.profile import Mode, Profile, TriggerStyle
 from device.core.serum import Ingredient, Serum
 from device.core.syringe import Syringe
 from device.core.units import Increments, Micrograms
+from device.core.vial import HOUR_MS
 from device.settings.values import (
     MICROLITRES,
     MICROLITRES_PER_CM2,
@@ -46,6 +48,7 @@ from device.settings.values import (
 )
 
 BLOCKS_MOST: Final = 12
+ITEMS_MOST: Final = 40
 INGREDIENTS_MOST: Final = 32
 NAME_PATTERN: Final = r"[^\x00-\x1f\x7f,]{1,120}"
 """As `LINE_PATTERN`, without a comma: messages join names by commas."""
@@ -54,7 +57,7 @@ LINE_PATTERN: Final = r"[^\x00-\x1f\x7f]{1,120}"
 
 
 class FormularyFile(SettingsTable):
-    """What the four kinds have in common: the name by which sessions and records call them."""
+    """What the kinds have in common: the name by which sessions and records call them."""
 
     name: Annotated[str, topic_name("the name, that of the file without .toml")]
 
@@ -104,6 +107,7 @@ class LimitsFile(SettingsTable):
     region_ul_per_cm2: Annotated[
         Decimal, quantity("most in one session for the area of a region", MICROLITRES_PER_CM2, "0.1", "500")
     ]
+    needle_shots: Annotated[int, Count("most shots with one needle", 1, 2000)]
     soft: SoftLimitsTable
 
     @model_validator(mode="after")
@@ -134,6 +138,7 @@ class LimitsFile(SettingsTable):
             prime_nl=nanolitres(self.prime_ul),
             prime_ns=nanoseconds(self.prime_ms),
             region_nl_per_cm2=nanolitres_per_cm2(self.region_ul_per_cm2),
+            needle_shots=self.needle_shots,
         )
 
 
@@ -246,6 +251,11 @@ class SerumFile(FormularyFile):
     """serums/<name>.toml: what is in the vial."""
 
     vial_ml: Annotated[Decimal, quantity("volume of the vial", MILLILITRES, "0.1", "100")]
+    checklist_required: Annotated[bool, Flag("whether no session gives it without a check-list")]
+    lot_required: Annotated[bool, Flag("whether no session gives it without its lot and when that expires")]
+    use_within_hours: Annotated[
+        int | None, Count("how long after mixing it may be given; as long as its lot if left out", 1, 720)
+    ] = None
     ingredients: Annotated[list[IngredientTable], Field(min_length=1, max_length=INGREDIENTS_MOST)]
 
     @model_validator(mode="after")
@@ -266,6 +276,9 @@ class SerumFile(FormularyFile):
             name=self.name,
             ingredients=tuple(ingredient.to_ingredient() for ingredient in self.ingredients),
             vial_nl=nanolitres(self.vial_ml, MILLILITRES),
+            checklist_required=self.checklist_required,
+            lot_required=self.lot_required,
+            use_within_ms=(self.use_within_hours or 0) * HOUR_MS,
         )
 
 
@@ -326,8 +339,50 @@ class BlockTable(SettingsTable):
 class CourseFile(FormularyFile):
     """courses/<name>.toml: which sessions a patient has, and how far apart."""
 
+    checklist: Annotated[str | None, topic_name("the check-list of its sessions; none if left out")] = None
     blocks: Annotated[list[BlockTable], Field(min_length=1, max_length=BLOCKS_MOST)]
 
     def to_course(self) -> Course:
         """Return the core's course."""
-        return Course(name=self.name, blocks=tuple(block.to_block() for block in self.blocks))
+        blocks = tuple(block.to_block() for block in self.blocks)
+        return Course(name=self.name, blocks=blocks, checklist=self.checklist or "")
+
+
+class ItemTable(SettingsTable):
+    """One item of a check-list."""
+
+    key: Annotated[str, topic_name("the item's name in commands and records")]
+    text: Annotated[str, Text("what the operator asks or does", LINE_PATTERN, "one line of text")]
+    required: Annotated[bool, Flag("whether the gun is not armed until it is confirmed")]
+
+
+class AdviceTable(SettingsTable):
+    """One line of the aftercare."""
+
+    text: Annotated[str, Text("what the patient is told at the end", LINE_PATTERN, "one line of text")]
+
+
+class ChecklistFile(FormularyFile):
+    """checklists/<name>.toml: what is asked and done before the gun is armed, and what the patient is told after."""
+
+    items: Annotated[list[ItemTable], Field(min_length=1, max_length=ITEMS_MOST)]
+    aftercare: Annotated[list[AdviceTable], Field(min_length=1, max_length=ITEMS_MOST)]
+
+    @model_validator(mode="after")
+    def _means_one_item_by_a_key(self) -> Self:
+        keys = [item.key for item in self.items]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise refused(
+                f"{', '.join(twice)} as the key of more than one item",
+                "allowed is one item for each key",
+                "give each item a key of its own",
+            )
+        return self
+
+    def to_checklist(self) -> Checklist:
+        """Return the core's check-list."""
+        return Checklist(
+            name=self.name,
+            items=tuple(Item(item.key, item.text, required=item.required) for item in self.items),
+            aftercare=tuple(advice.text for advice in self.aftercare),
+        )

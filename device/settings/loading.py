@@ -18,13 +18,14 @@ from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
 import device
+from device.core.checklist import Checklist
 from device.core.course import Course
 from device.core.device_spec import DeviceSpec
 from device.core.profile import Profile
 from device.core.serum import Serum
 from device.core.syringe import Syringe
 from device.settings.device_file import DeviceFile, MqttTable, PumpTable
-from device.settings.formulary import CourseFile, LimitsFile, ProfileFile, SerumFile, SyringeFile
+from device.settings.formulary import ChecklistFile, CourseFile, LimitsFile, ProfileFile, SerumFile, SyringeFile
 from device.settings.problems import ConfigurationError, Document, Problem, shown
 from device.settings.reading import Named, Read, Reader
 from device.settings.values import SettingsTable
@@ -33,6 +34,7 @@ from drivers.ports import LineMap
 DEVICE_FILE: Final = "device.toml"
 FORMULARY: Final = "formulary"
 LIMITS_FILE: Final = "limits.toml"
+CHECKLISTS: Final = "checklists"
 COURSES: Final = "courses"
 PROFILES: Final = "profiles"
 SERUMS: Final = "serums"
@@ -97,6 +99,7 @@ class Configuration:
     syringes: Mapping[str, Loaded[Syringe]]
     courses: Mapping[str, Loaded[Course]]
     override_users: tuple[str, ...]
+    checklists: Mapping[str, Loaded[Checklist]]
     files: Mapping[str, str]
     sha256: str
 
@@ -165,6 +168,7 @@ class _FormularyFiles:
     """The formulary's files that could be read, in the order of their names."""
 
     limits: Read[LimitsFile] | None
+    checklists: list[Read[ChecklistFile]]
     courses: list[Read[CourseFile]]
     profiles: list[Read[ProfileFile]]
     serums: list[Read[SerumFile]]
@@ -173,7 +177,8 @@ class _FormularyFiles:
     @property
     def documents(self) -> list[Document]:
         limits = [self.limits.document] if self.limits is not None else []
-        return limits + [each.document for each in (*self.courses, *self.profiles, *self.serums, *self.syringes)]
+        others = (*self.checklists, *self.courses, *self.profiles, *self.serums, *self.syringes)
+        return limits + [each.document for each in others]
 
 
 def load_configuration(directory: Path, *, formulary: Path | None = None) -> Configuration:
@@ -198,6 +203,7 @@ def load_configuration(directory: Path, *, formulary: Path | None = None) -> Con
     profiles = _loaded(reader, files.profiles, ProfileFile.to_profile)
     serums = _loaded(reader, files.serums, SerumFile.to_serum)
     courses = _loaded(reader, files.courses, CourseFile.to_course)
+    checklists = _loaded(reader, files.checklists, ChecklistFile.to_checklist)
     if console is None or spec is None or reader.problems:
         raise _refusal(reader)
     stroke_increments = spec.pump.stroke_increments
@@ -209,6 +215,7 @@ def load_configuration(directory: Path, *, formulary: Path | None = None) -> Con
         serial=_serial(console.file.pump),
         mqtt=_mqtt(console.file.mqtt),
         courses=courses,
+        checklists=checklists,
         profiles=profiles,
         serums=serums,
         syringes=_loaded(reader, files.syringes, lambda file: file.to_syringe(stroke_increments)),
@@ -230,6 +237,7 @@ def load_formulary(directory: Path) -> Mapping[str, str]:
     _loaded(reader, files.profiles, ProfileFile.to_profile)
     _loaded(reader, files.serums, SerumFile.to_serum)
     _loaded(reader, files.courses, CourseFile.to_course)
+    _loaded(reader, files.checklists, ChecklistFile.to_checklist)
     if reader.problems:
         raise _refusal(reader)
     return digests(directory, files.documents)
@@ -248,6 +256,7 @@ def _read_formulary(reader: Reader, directory: Path) -> _FormularyFiles:
     """Read the files, and report every value that passes the limits."""
     files = _FormularyFiles(
         limits=reader.file(directory / LIMITS_FILE, LimitsFile),
+        checklists=reader.folder(directory / CHECKLISTS, ChecklistFile),
         courses=reader.folder(directory / COURSES, CourseFile),
         profiles=reader.folder(directory / PROFILES, ProfileFile),
         serums=reader.folder(directory / SERUMS, SerumFile),
@@ -258,7 +267,23 @@ def _read_formulary(reader: Reader, directory: Path) -> _FormularyFiles:
             _hold(reader, profile, files.limits, _PROFILE_LIMITS)
         for syringe in files.syringes:
             _hold(reader, syringe, files.limits, _SYRINGE_LIMITS)
+    _hold_to_checklists(reader, directory / CHECKLISTS, files)
     return files
+
+
+def _hold_to_checklists(reader: Reader, folder: Path, files: _FormularyFiles) -> None:
+    """Report every course that names a check-list which is not there; one that is wrong has its own problem."""
+    there = sorted(path.stem for path in folder.glob("*.toml"))
+    for course in files.courses:
+        if there and course.file.checklist is not None and course.file.checklist not in there:
+            reader.problems.append(
+                course.document.problem(
+                    ("checklist",),
+                    found=shown(course.file.checklist),
+                    allowed=f"allowed is one of the check-lists: {', '.join(there)}",
+                    action="write the name of one of these, or add the file",
+                )
+            )
 
 
 def _hold_to_console(reader: Reader, console: Read[DeviceFile], files: _FormularyFiles) -> None:

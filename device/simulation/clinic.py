@@ -11,6 +11,7 @@ from device.core.console import State
 from device.core.events import (
     ArmRequested,
     CalibrateRequested,
+    CheckRequested,
     Command,
     FaultClearRequested,
     HomeRequested,
@@ -18,12 +19,14 @@ from device.core.events import (
     PointSkipRequested,
     PointUndoRequested,
     Request,
+    ResumeRequested,
     SessionStartRequested,
 )
 from device.core.faults import Fault
 from device.core.patient_day import DAY_MS
 from device.core.profile import Mode
 from device.core.session import Region
+from device.core.vial import Vial
 from device.simulation.controller_process import Answer
 from device.simulation.gun import VirtualGun
 
@@ -63,9 +66,10 @@ def make_ready(gun: VirtualGun) -> None:
 
 
 def start_session(gun: VirtualGun, treatment: Treatment, *, session_id: str = "s-0001") -> Answer:
-    """Calibrate the syringe and start a session of one region."""
+    """Calibrate the syringe, start a session of one region, and confirm its check-list if it has one."""
     files = gun.configuration
     chosen, serum = files.profiles[treatment.profile], files.serums[treatment.serum]
+    checklist = next(iter(files.checklists.values())) if serum.value.checklist_required else None
     syringe = files.syringes[treatment.syringe]
     gun.ask(
         lambda request: CalibrateRequested(
@@ -77,7 +81,7 @@ def start_session(gun: VirtualGun, treatment: Treatment, *, session_id: str = "s
             expires_ms=request.at_ms + DAY_MS,
         )
     )
-    return gun.ask(
+    answer = gun.ask(
         lambda request: SessionStartRequested(
             request=request,
             session_id=session_id,
@@ -90,8 +94,16 @@ def start_session(gun: VirtualGun, treatment: Treatment, *, session_id: str = "s
             patient=treatment.patient,
             weight_g=treatment.weight_g,
             regions=(Region("crown", treatment.points),),
+            operator="the simulated clinician",
+            vial=Vial("simulated", request.at_ms + DAY_MS, mixed_ms=request.at_ms, told_ms=request.at_ms),
+            checklist=checklist.value if checklist is not None else None,
+            checklist_sha256=checklist.sha256 if checklist is not None else "",
         )
     )
+    if answer.accepted and checklist is not None:
+        items = tuple(item.key for item in checklist.value.items)
+        return gun.ask(lambda request: CheckRequested(request, items, by="the simulated clinician"))
+    return answer
 
 
 def wait_armed(gun: VirtualGun) -> bool:
@@ -128,12 +140,20 @@ def _watch_strokes(gun: VirtualGun) -> None:
         gun.run_until(another_or_over, within_ms=PATIENCE_MS)
 
 
+def arm(gun: VirtualGun) -> Answer:
+    """Arm; a session that a restart has paused is resumed first."""
+    totals = gun.console.ledger.session
+    if totals is not None and totals.paused:
+        gun.ask(ResumeRequested)
+    return gun.ask(ArmRequested)
+
+
 def treat(gun: VirtualGun, *, presses_most: int, move_ms: float = 0) -> Answer:
     """Arm and treat until the session's points are done or nothing more happens; returns the arming's answer.
 
     `move_ms` is what the way from one point to the next takes.
     """
-    answer = gun.ask(ArmRequested)
+    answer = arm(gun)
     for _ in range(presses_most):
         if not wait_armed(gun):
             break

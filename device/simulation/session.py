@@ -10,12 +10,12 @@ from random import Random
 from typing import Final
 
 from device.core.console import State
-from device.core.events import ArmRequested, SessionStopRequested
+from device.core.events import SessionStopRequested
 from device.core.faults import Fault
 from device.core.records import FaultRaised, MagazineSettled, PressRefused, Refilled, ShotGiven
 from device.core.units import Increments
 from device.settings import Configuration
-from device.simulation.clinic import MARKS, Treatment, latched, make_ready, mark, recover, start_session, treat
+from device.simulation.clinic import MARKS, Treatment, arm, latched, make_ready, mark, recover, start_session, treat
 from device.simulation.delivery import delivery_violations
 from device.simulation.gun import VirtualGun
 from device.simulation.mishaps import Level, Mishap, Scene, plan_mishaps, repair
@@ -213,7 +213,7 @@ class _Run:
                 result.outcome, result.reasons = "limit", ["the session has ended"]
                 return True
             return False
-        answer = gun.ask(ArmRequested) if not reasons else None
+        answer = arm(gun) if not reasons else None
         found = reasons if answer is None else answer.reasons
         if not found:
             return False
@@ -255,6 +255,8 @@ class _Run:
         # The power may have gone with the session's last record.
         self._restart_what_is_dead()
         gun.start_gateway()
+        # What a starting controller writes down must arrive as well.
+        gun.run_until(lambda: gun.state not in (State.STARTING, State.SELF_TEST), within_ms=WRITTEN_MS)
         wanted = gun.controller.journal.head.seq
         gun.run_until(lambda: self._has_arrived(wanted), within_ms=DELIVERY_MS)
         gun.run_for(200)

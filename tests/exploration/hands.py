@@ -13,6 +13,7 @@ from device.core.events import (
     FaultClearRequested,
     HomeRequested,
     Request,
+    ResumeRequested,
     ShutdownRequested,
     Started,
 )
@@ -22,6 +23,7 @@ from tests.exploration.processes import dead_controller, new_realtime, phase_set
 from tests.exploration.scans import AT_PULLS
 from tests.exploration.tables import Move, Tables, View
 
+RESUME: Final = ResumeRequested(Request(3, 1000, 77))
 DISARM: Final = DisarmRequested(Request(3, 1000, 77))
 CLEAR: Final = FaultClearRequested(Request(4, 1000, 77))
 HOME: Final = HomeRequested(Request(5, 1000, 77), plunger=False, patient_detached=False)
@@ -132,7 +134,9 @@ def _command_moves(tables: Tables, view: View) -> Iterator[Move]:
         return
     settled = _settled(tables, view) and not facts.answering
     if facts.state in _AT_REST and settled:
-        if facts.state is ConsoleState.SESSION and account.commands > 0:
+        if facts.paused:
+            yield _command(tables, view, RESUME, account)
+        elif facts.state is ConsoleState.SESSION and account.commands > 0:
             spending = account._replace(commands=account.commands - 1, quiet=False)
             yield _command(tables, view, tables.plan.begin, spending)
         if not facts.initialised and tables.scans[view.realtime.scan].position >= -HOMING_MOST:

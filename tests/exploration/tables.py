@@ -40,6 +40,7 @@ class ConsoleFacts(NamedTuple):
     initialised: bool
     answering: bool
     """A command waits for its answer."""
+    paused: bool
 
 
 class ScanFacts(NamedTuple):
@@ -272,6 +273,7 @@ def _console_facts(console: Console) -> ConsoleFacts:
         homed=console.homed,
         initialised=console.initialised,
         answering=console.pending is not None,
+        paused=console.ledger.session is not None and console.ledger.session.paused,
     )
 
 

@@ -296,6 +296,7 @@ def next_shot_rows() -> Iterable[Row]:
     yield shot_by_shot("limits.session_ml = 0.099", in_session(with_limits(session_nl=99_000)), "session_nl")
     yield shot_by_shot("limits.session_shots = 7", in_session(with_limits(session_shots=7)), "session_shots")
     yield shot_by_shot("limits.hour_shots = 6", in_session(with_limits(hour_shots=6)), "hour_shots")
+    yield shot_by_shot("limits.needle_shots = 6", in_session(with_limits(needle_shots=6)), "needle_shots")
     yield shot_by_shot("profile session_volume_ml = 0.08", in_session(profile={"session_volume_nl": 80_000}))
     yield shot_by_shot("profile session_shots = 4", in_session(profile={"session_shots": 4}))
     yield shot_by_shot("planned points, 3 and 2", in_session(regions=(Region("crown", 3), Region("temple", 2))))

@@ -36,6 +36,12 @@ _CLINIC: Final = (
     "tests/unit/test_calibration.py",
     "tests/unit/test_console_wiring.py",
 )
+_CARE: Final = (
+    "tests/unit/test_checklist.py",
+    "tests/unit/test_vial.py",
+    "tests/unit/test_pause.py",
+    "tests/unit/test_changes.py",
+)
 _COURSE: Final = ("tests/unit/test_course.py", "tests/unit/test_course_sessions.py")
 _REGIONS: Final = ("tests/unit/test_region_plan.py", "tests/unit/test_points.py")
 _PUMP: Final = (
@@ -57,6 +63,10 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "device/core/patient_day.py": _CLINIC,
     "device/core/calibration.py": _CLINIC,
     "device/core/course.py": _COURSE,
+    "device/core/checklist.py": _CARE,
+    "device/core/vial.py": _CARE,
+    "device/core/session_care.py": _CARE,
+    "device/core/changes.py": _CARE,
     "device/core/journal_chain.py": ("tests/unit/test_journal_chain.py", "tests/unit/test_chain_edges.py"),
     "device/core/shot_plan.py": (
         "tests/unit/test_shot_plan.py",

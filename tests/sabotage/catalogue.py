@@ -13,6 +13,7 @@ from tests.sabotage.point_bugs import POINT_BUGS
 from tests.sabotage.process_bugs import PROCESS_BUGS
 from tests.sabotage.pump_bugs import PUMP_BUGS
 from tests.sabotage.record_bugs import RECORD_BUGS
+from tests.sabotage.session_bugs import SESSION_BUGS
 from tests.sabotage.stroke_bugs import STROKE_BUGS
 from tests.sabotage.trigger_bugs import TRIGGER_BUGS
 
@@ -23,6 +24,7 @@ BUGS: Final[tuple[PlantedBug, ...]] = (
     *POINT_BUGS,
     *MACHINE_BUGS,
     *ALARM_BUGS,
+    *SESSION_BUGS,
     *RECORD_BUGS,
     *PUMP_BUGS,
     *PROCESS_BUGS,

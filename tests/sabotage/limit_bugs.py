@@ -32,7 +32,7 @@ LIMIT_BUGS: Final = (
     PlantedBug(
         name="hour-begins-anew-with-a-session",
         file="device/core/ledger.py",
-        changes=(("past=past, runs=runs)", "past=past, runs=())"),),
+        changes=(("        runs=runs_dated(ledger.runs, record.at_ms),\n", "        runs=(),\n"),),
         mistake="stopping and starting a session gives the patient a new hour",
         breaks="I1",
         caught_by=(f"{_HOURS}::test_a_new_session_begins_no_new_hour", _NEVER),
@@ -77,9 +77,7 @@ LIMIT_BUGS: Final = (
     PlantedBug(
         name="unsigned-formulary-primes",
         file="device/core/operations.py",
-        changes=(
-            ("    reasons = [reason.message for reason in unusable_formulary(console, at_ms)]\n", "    reasons = []\n"),
-        ),
+        changes=(("(*unusable_formulary(console, at_ms), *too_old(console, at_ms))", "too_old(console, at_ms)"),),
         mistake="the signature is asked for at the session's start and at no other way to fluid",
         breaks="I8",
         caught_by=(f"{_FORMULARIES}::test_no_path_to_fluid_leads_past_an_unsigned_formulary",),
@@ -188,7 +186,7 @@ LIMIT_BUGS: Final = (
     PlantedBug(
         name="restarted-session-arms-uncalibrated",
         file="device/core/firing.py",
-        changes=(("(*_uncalibrated(console, event), *refusals)", "refusals"),),
+        changes=(("(*_uncalibrated(console, event), *not_cared_for(console))", "not_cared_for(console)"),),
         mistake="the calibration is asked for at the session's start and never again",
         breaks="I8",
         caught_by=(f"{_CALIBRATIONS}::test_a_session_that_goes_on_after_a_restart_is_not_armed_without_a_calibration",),

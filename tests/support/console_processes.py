@@ -290,6 +290,12 @@ class SimulatedConsole:
             self.ask("home")
         return True
 
+    def arm(self) -> None:
+        """Arm; a session that a restart has paused is resumed first."""
+        if self.status()["paused"]:
+            self.ask("session_resume")
+        self.ask("arm")
+
     def forget_given(self) -> None:
         """Count what is given and spilled from now on."""
         self._tissue_before, self._air_before = self.world.given_in_tissue, self.world.given_in_air

@@ -74,6 +74,7 @@ LIMITS = HardLimits(
     prime_nl=Nanolitres(300_000),
     prime_ns=Nanoseconds(10_000 * MS),
     region_nl_per_cm2=NanolitresPerCm2(40_000),
+    needle_shots=2_000,
 )
 TIMING = Timing(
     permit_ns=Nanoseconds(30 * MS),

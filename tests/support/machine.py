@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
+from device.core.checklist import Checklist, Item
 from device.core.console import Console, State
 from device.core.effects import (
     Commit,
@@ -18,12 +19,17 @@ from device.core.events import (
     AlarmSilenceRequested,
     ArmRequested,
     CalibrateRequested,
+    ChangeNeedleRequested,
+    ChangeSyringeRequested,
+    ChangeVialRequested,
+    CheckRequested,
     DisarmRequested,
     Event,
     FaultClearRequested,
     FaultOccurred,
     HomeRequested,
     OverrideRequested,
+    PauseRequested,
     PlungerAtTop,
     PointRepeatRequested,
     PointSkipRequested,
@@ -35,6 +41,7 @@ from device.core.events import (
     RealtimeRestarted,
     RefillDone,
     Request,
+    ResumeRequested,
     RollBackRequested,
     SessionStartRequested,
     SessionStopRequested,
@@ -58,6 +65,7 @@ from device.core.realtime_messages import (
 )
 from device.core.session import Region
 from device.core.units import Increments, Nanolitres
+from device.core.vial import Vial
 from tests.support.core import FORMULARY, SPEC, SYRINGE, make_profile, make_serum
 
 REQUEST = Request(number=1, uid=1000, pid=77, may_override=True)
@@ -76,6 +84,15 @@ START_SESSION = SessionStartRequested(
     patient="anna",
     weight_g=None,
     regions=(Region("crown", 3), Region("temple", 2)),
+)
+CHECKLIST = Checklist(
+    "standard",
+    (
+        Item("not-pregnant", "asked: not pregnant", required=True),
+        Item("disinfected", "done: scalp disinfected", required=True),
+        Item("music", "asked: which music", required=False),
+    ),
+    aftercare=("Do not wash the hair.",),
 )
 CALIBRATE = CalibrateRequested(
     REQUEST,
@@ -156,6 +173,12 @@ TYPICAL: dict[type[Event], Event] = {
     PointSkipRequested: SKIP,
     PointRepeatRequested: REPEAT,
     PointUndoRequested: UNDO,
+    CheckRequested: CheckRequested(REQUEST, items=("disinfected",), by="a nurse"),
+    ChangeVialRequested: ChangeVialRequested(REQUEST, Vial("L-2")),
+    ChangeNeedleRequested: ChangeNeedleRequested(REQUEST, "n-2"),
+    ChangeSyringeRequested: ChangeSyringeRequested(REQUEST, "", patient_detached=True),
+    PauseRequested: PauseRequested(REQUEST),
+    ResumeRequested: ResumeRequested(REQUEST),
     Started: Started(),
     PumpProbed: PumpProbed(Increments(0)),
     PumpLoaded: PumpLoaded(1),

@@ -16,10 +16,12 @@ from device.core.records import (
     FaultRaised,
     FaultsCleared,
     FormularyTaken,
+    ItemChecked,
     Json,
     LimitOverridden,
     MagazineIntent,
     MagazineSettled,
+    NeedleChanged,
     PlungerFound,
     PlungerHomed,
     PointMarked,
@@ -27,9 +29,12 @@ from device.core.records import (
     Record,
     Refilled,
     SessionEnded,
+    SessionPaused,
+    SessionResumed,
     SessionStarted,
     ShotGiven,
     SyringeCalibrated,
+    VialChanged,
     to_body,
 )
 from device.journal_reader import Verification
@@ -69,6 +74,12 @@ STARTED = SessionStarted(
     before_nl=20_000,
     formulary_version=3,
     formulary_sha256="04" * 32,
+    checklist="standard",
+    checklist_sha256="05" * 32,
+    operator="nurse-b",
+    lot="L-2231",
+    lot_expires_ms=START_MS + 90 * 24 * HOUR_MS,
+    mixed_ms=START_MS + HOUR_MS,
 )
 TAKEN = FormularyTaken(
     version=3,
@@ -269,6 +280,10 @@ def eventful() -> Chain:
     chain.add(SessionEnded(earlier.session_id, "stopped", 1, DOSE_NL, START_MS + 20_000))
     chain.later(2 * HOUR_MS - 10_000)
     chain.add(command("session start"), STARTED)
+    chain.add(
+        command("session check"),
+        ItemChecked(SESSION_ID, "standard", "disinfected", "done: scalp disinfected", by="nurse-b", uid=1000),
+    )
     chain.add(command("arm", reason="the plunger is not homed: without a patient `mesogun home --plunger "
                       "--patient-detached`; the needle is not homed: `mesogun home`"))  # fmt: skip
     chain.add(command("home"), PlungerHomed(position=0), command("prime"), Refilled(0, 23_978, 999_084))
@@ -295,11 +310,18 @@ def eventful() -> Chain:
     chain.add(command("fault clear", uid=1001), FaultsCleared([101], 1001), command("arm"))
     cut = intent(6, 5, shots=1, region="temple-left")
     chain.add(cut).later(9 * MINUTE_MS).boot("boot-2")
+    chain.add(SessionPaused(SESSION_ID, "restart"))
     chain.add(*outcome(cut, WHOLE, reason="recovered", ended="recovered", certain=False))
     chain.add(fault(403, "dose_uncertain", detail="magazine 6 booked at its largest possible dose"))
     chain.add(command("fault clear"), FaultsCleared([403], 1000), PlungerFound(expected=23_498, position=23_490))
     chain.add(Unknown("course_noted", course="alopecia-4", number=2, remarks=""))
     last = intent(7, 6, shots=1, region="temple-left")
+    chain.add(command("session resume"), SessionResumed(SESSION_ID))
+    chain.add(
+        command("change vial"),
+        VialChanged(SESSION_ID, "L-2232", START_MS + 90 * 24 * HOUR_MS, START_MS + 2 * HOUR_MS, 999_084, START_MS),
+    )
+    chain.add(command("change needle"), NeedleChanged(SESSION_ID, "n-2", shots=5))
     chain.add(command("arm"), last, *outcome(last, WHOLE), command("session stop"))
     end = SessionEnded(SESSION_ID, "stopped", 6, 93_459, START_MS + 2 * HOUR_MS + 15 * MINUTE_MS)
     return chain.add(end).later(MINUTE_MS).add(command("status", uid=33))

@@ -11,6 +11,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,9 @@ def test_a_damaged_journal(damage: str, tmp_path: Path) -> None:
 def test_wrong_use_is_exit_code_2() -> None:
     for arguments, message in (
         (["arm", "now"], "unrecognized arguments: now"),
+        (["change", "vial", "--lot-expires=31.12.2027"], "'31.12.2027' is no date; write YYYY-MM-DD"),
+        (["change", "vial", "--mixed-at=09:40"], "'09:40' is no moment; write \"YYYY-MM-DD HH:MM\""),
+        (["session", "summary", "last"], "the following arguments are required: --out"),
         (["prime", "--volume-ul", "-3"], "'-3': allowed are positive microlitres"),
         (["calibrate", "--syringe", "1ml"], "the following arguments are required: --measured-ul, --method"),
         (["session", "start"], "the following arguments are required: --profile, --serum, --syringe"),
@@ -265,6 +269,15 @@ def session_start(profile: str, serum: str, syringe: str) -> list[str]:
     return ["session", "start", f"--profile={profile}", f"--serum={serum}", f"--syringe={syringe}"]
 
 
+TOLD = (
+    "--checklist=standard",
+    "--lot=L-1",
+    "--lot-expires=2099-12-31",
+    f"--mixed-at={datetime.now().astimezone() - timedelta(minutes=5):%Y-%m-%d %H:%M}",
+)
+"""What is told of a vial of the example with lidocaine."""
+
+
 def calibrate(syringe: str, measured_ul: str) -> list[str]:
     return ["calibrate", f"--syringe={syringe}", f"--measured-ul={measured_ul}", "--method=weighed"]
 
@@ -273,7 +286,20 @@ def calibrate(syringe: str, measured_ul: str) -> list[str]:
     ("command", "line"),
     [
         (session_start("continuous", "saline", "5ml"), "the dose of 10 uL is under the smallest of syringe 5ml, 30 uL"),
-        (session_start("continuous", "example-lidocaine", "1ml"), "has a limit per kilogram: give --weight-kg"),
+        ([*session_start("continuous", "example-lidocaine", "1ml"), *TOLD], "limit per kilogram: give --weight-kg"),
+        (
+            [*session_start("continuous", "example-lidocaine", "1ml"), *TOLD[1:], "--weight-kg=70"],
+            "example-lidocaine is given with a check-list: give --checklist NAME, or a --course that names one",
+        ),
+        (
+            [*session_start("continuous", "example-lidocaine", "1ml"), *TOLD[:2], TOLD[3], "--weight-kg=70"],
+            "example-lidocaine is given by its lot: give --lot LOT --lot-expires YYYY-MM-DD",
+        ),
+        (
+            [*session_start("continuous", "saline", "1ml"), "--checklist=mine"],
+            "no check-list named 'mine'; there are: standard",
+        ),
+        (["change", "needle"], "not possible in state disarmed; possible in: session"),
         (session_start("missing", "saline", "1ml"), "no profile named 'missing'; there are: continuous, hasty"),
         (
             [*session_start("continuous", "saline", "1ml"), "--patient=p-17", "--course=weekly"],
@@ -304,6 +330,10 @@ def calibrate(syringe: str, measured_ul: str) -> list[str]:
     ids=[
         "smallest dose",
         "weight",
+        "no check-list",
+        "no lot",
+        "unknown check-list",
+        "no session for a needle",
         "unknown name",
         "no course",
         "nobody's",
@@ -501,7 +531,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
             console.ask("fault_clear")
         assert len(console.records(SessionStarted)) == 1
         console.ask("home")
-        console.ask("arm")
+        console.arm()
         console.shoot(1)
         console.ask("disarm")
         console.until_state("session")

@@ -22,9 +22,12 @@ def test_a_second_session_on_the_same_day_needs_a_physicians_word(tmp_path: Path
         console.calibrate()
         first = console.cli(*START, *COURSE)
         assert (first.code, first.err) == (0, "")
-        assert "(weekly-ten, session 1 of 10) started; next: mesogun prime" in first.out
+        assert "(weekly-ten, session 1 of 10) started; next: mesogun session check, mesogun prime" in first.out
         assert "course     weekly-ten, session 1 of 10" in console.cli("status").out.splitlines()
         console.prime()
+        assert any("check-list" in reason for reason in console.refused("arm"))
+        checked = console.cli("session", "check", *console.status()["checklist_open"].split(","), "--by=a nurse")
+        assert (checked.code, checked.err) == (0, "")
         console.ask("arm")
         console.shoot(1)
         console.ask("disarm")

@@ -126,18 +126,18 @@ def test_a_formulary_that_this_console_cannot_reach_is_not_installed(pharmacy: P
 
 
 def test_from_files_to_a_gun_and_back_to_the_version_before(pharmacy: Pharmacy, console: SimulatedConsole) -> None:
-    # Version 1 of the clinic; what the console came with was version 1 too, and is replaced on purpose.
-    assert pharmacy.sign("--version=2").code == 0
+    # Far beyond the version that the console came with, whichever that is.
+    assert pharmacy.sign("--version=102").code == 0
     assert pharmacy.install().code == 0
     console.start()
     console.make_ready()
-    assert console.status()["formulary_version"] == 2
+    assert console.status()["formulary_version"] == 102
     console.ask("session_stop")
     console.end()
 
     pharmacy.edit("limits.toml", "prime_ul = 300", "prime_ul = 10")
     done = pharmacy.sign()
-    assert "version 3" in done.out
+    assert "version 103" in done.out
     changes = mesogun("formulary", "diff", pharmacy.configuration / "formulary", pharmacy.formulary).out
     assert "-prime_ul = 300\n+prime_ul = 10\n" in changes
     assert pharmacy.install().code == 0
@@ -149,20 +149,20 @@ def test_from_files_to_a_gun_and_back_to_the_version_before(pharmacy: Pharmacy, 
     console.ask("session_stop")
     console.end()
 
-    # Back to version 2: not by accident, neither on the disk nor in the gun.
-    kept = next(path for path in (pharmacy.configuration / "formularies").iterdir() if path.name.startswith("2-"))
+    # Back to version 102: not by accident, neither on the disk nor in the gun.
+    kept = next(path for path in (pharmacy.configuration / "formularies").iterdir() if path.name.startswith("102-"))
     older = ("formulary", "install", kept, f"--config={pharmacy.configuration}")
     assert "leave" not in mesogun(*older).only_line()
     assert "--roll-back" in mesogun(*older).only_line()
     assert mesogun(*older, "--roll-back").code == 0
     console.start()
     (reason,) = console.refused("session_start", profile="continuous", serum="saline", syringe="1ml")
-    assert reason.startswith("formulary version 2 is older than version 3 that this console has taken")
+    assert reason.startswith("formulary version 102 is older than version 103 that this console has taken")
     back = console.cli("formulary", "roll-back", "--reason=too little to prime", "--by=a physician")
     assert back.code == 0, back.err
     console.start_session()
     console.ask("session_stop")
-    assert history(console) == [(2, False), (3, False), (2, True)]
+    assert history(console) == [(102, False), (103, False), (102, True)]
     told = mesogun("formulary", "history", f"--state={console.state}").out
     assert "ROLLED BACK by a physician" in told
     console.verify()

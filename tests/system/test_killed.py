@@ -73,7 +73,7 @@ def strike(console: SimulatedConsole, blow: Blow) -> Aftermath:
 def fire_until_dosing(console: SimulatedConsole) -> None:
     """Arm and press until a gate is open in tissue; again where the computer came too late for the stroke."""
     for _ in range(ATTEMPTS):
-        console.ask("arm")
+        console.arm()
         console.press()
         try:
             console.until_dosing()
@@ -131,7 +131,7 @@ def fire_once_more(console: SimulatedConsole) -> None:
     """Arm, fire one shot that is delivered whole, and disarm; again where the computer came too late for it."""
     for _ in range(ATTEMPTS):
         given, shots = console.given(), len(console.records(ShotGiven))
-        console.ask("arm")
+        console.arm()
         console.shoot(1)
         until(lambda: console.state_name in ("armed", "fault"))
         if not console.faults:

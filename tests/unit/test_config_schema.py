@@ -13,6 +13,7 @@ from tests.support.settings import SHIPPED
 
 COMMITTED = SHIPPED / "schema"
 KINDS = {
+    "checklist": "formulary/checklists/*.toml",
     "course": "formulary/courses/*.toml",
     "device": "device.toml",
     "limits": "formulary/limits.toml",

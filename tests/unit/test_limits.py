@@ -47,6 +47,7 @@ def shot_codes(
     dose_nl: int = 20_000,
     before: Before = NOTHING_BEFORE,
     hour_shots: int = 0,
+    needle_shots: int = 0,
 ) -> list[str]:
     refusals = shot_refusals(
         profile=profile,
@@ -61,6 +62,7 @@ def shot_codes(
         before=before,
         hour_shots=hour_shots,
         regions=regions,
+        needle_shots=needle_shots,
     )
     return [reason.code for reason in refusals]
 
@@ -216,6 +218,11 @@ def test_an_hour_may_reach_its_shots_and_not_pass_them(hour_shots: int, codes: l
     assert shot_codes(hour_shots=hour_shots) == codes
 
 
+@pytest.mark.parametrize(("shots", "codes"), [(1_999, []), (2_000, ["needle_shots"]), (2_001, ["needle_shots"])])
+def test_a_needle_gives_so_many_shots_and_no_more(shots: int, codes: list[str]) -> None:
+    assert shot_codes(needle_shots=shots) == codes
+
+
 def test_what_was_given_before_is_told_only_where_there_was_something() -> None:
     (reason,) = shot_refusals(
         profile=PROFILE,
@@ -229,6 +236,7 @@ def test_what_was_given_before_is_told_only_where_there_was_something() -> None:
         points_left=0,
         before=NOTHING_BEFORE,
         hour_shots=0,
+        needle_shots=0,
     )
     assert reason.message == "lidocaine would reach 0.2 mg of at most 0.1 mg"
 
@@ -263,6 +271,7 @@ def test_each_refusal_of_a_shot_names_what_was_given_and_the_bound() -> None:
         before=Before(Nanolitres(4_000_000), (("lidocaine", Micrograms(12_500)),)),
         hour_shots=400,
         regions=(RegionLoad("crown", 1_250, booked_nl=500_000, reached_nl=520_000),),
+        needle_shots=0,
     )
     assert [reason.message for reason in reasons] == [
         "2990.5 uL given, the next shot would reach 3010.5 uL: limits.session_ml is 2000 uL",

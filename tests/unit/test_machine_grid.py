@@ -53,6 +53,12 @@ AlarmSilenceRequested x     x      x       x      x       x      x       x     x
 PointSkipRequested    x     x      x       x      x       x      =       x     x      x      x      x
 PointRepeatRequested  x     x      x       x      x       x      x       x     x      x      x      x
 PointUndoRequested    x     x      x       x      x       x      x       x     x      x      x      x
+CheckRequested        x     x      x       x      x       x      x       x     x      x      x      x
+PauseRequested        x     x      x       x      x       =      =       =     =      =      =      x
+ResumeRequested       x     x      x       x      x       x      x       x     x      x      x      x
+ChangeVialRequested   x     x      x       x      x       x      =       x     x      x      x      x
+ChangeNeedleRequested x     x      x       x      x       x      =       x     x      x      x      x
+ChangeSyringeRequested x    x      x       x      x       x      home    x     x      x      x      x
 Started               test  !      !       !      !       !      !       !     !      !      !      !
 PumpProbed            !     =      -       !      !       !      -       !     !      !      !      -
 PumpLoaded            !     !      !       !      =       !      !       =     !      !      !      -

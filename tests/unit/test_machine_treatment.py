@@ -398,7 +398,7 @@ def test_an_empty_vial_refuses_with_a_sound_and_leaves_the_session_disarmed(comm
     assert reply == Reply(
         REQUEST,
         accepted=False,
-        reasons=("reservoir: the vial is empty by the book; stop the session and start one with a new vial",),
+        reasons=("reservoir: the vial is empty by the book: take another one with `mesogun change vial`",),
     )
     assert sound == SoundRefusal()
     assert (console.state, console.armed, console.pending, console.prime_nl) == (State.SESSION, False, None, 0)

@@ -87,7 +87,7 @@ def test_kinds_go_to_the_topics_that_consumers_subscribe() -> None:
         return {kind for kind, message in EVENTS.items() if message in CHANNELS[name].messages}
 
     assert kinds("event/shot") == {"shot"}
-    assert kinds("event/session") == {"session_started", "session_ended"}
+    assert kinds("event/session") == {"session_started", "session_paused", "session_resumed", "session_ended"}
     assert kinds("event/alarm") == {"fault_raised", "faults_cleared"}
 
 

@@ -28,12 +28,15 @@ from device.core.effects import (
 )
 from device.core.events import (
     ArmRequested,
+    ChangeNeedleRequested,
+    ChangeVialRequested,
     Command,
     DisarmRequested,
     Event,
     FaultClearRequested,
     HomeRequested,
     OverrideRequested,
+    PauseRequested,
     PlungerAtTop,
     PositionRead,
     PrimeRequested,
@@ -41,6 +44,7 @@ from device.core.events import (
     PumpProbed,
     RefillDone,
     Request,
+    ResumeRequested,
     SessionStopRequested,
     Started,
 )
@@ -67,13 +71,14 @@ from device.core.realtime_messages import (
 from device.core.serum import Serum
 from device.core.soft_limits import NAMES
 from device.core.units import Increments, Micrograms, Nanolitres
+from device.core.vial import Vial
 from tests.support.core import FORMULARY, SPEC, SYRINGE, make_ingredient, make_profile, make_serum
 from tests.support.machine import CALIBRATE, START_SESSION
 
 NOON_MS = 1_772_600_000_000
 PATIENTS = ("anna", "carl", "")
 DOSES_NL = (5_000, 12_345, 20_000)
-COMMANDS = ("start", "stop", "home", "prime", "arm", "disarm", "override", "clear")
+COMMANDS = ("start", "stop", "home", "prime", "arm", "disarm", "override", "clear", "pause", "resume", "needle", "vial")
 EVENTS_MOST = 400
 """More than any command needs until the gun rests again."""
 
@@ -255,6 +260,10 @@ class Gun(RuleBasedStateMachine):
             "disarm": DisarmRequested,
             "override": lambda request: OverrideRequested(request, limit, reason="as agreed", by="a physician"),
             "clear": FaultClearRequested,
+            "pause": PauseRequested,
+            "resume": ResumeRequested,
+            "needle": lambda request: ChangeNeedleRequested(request, needle=""),
+            "vial": lambda request: ChangeVialRequested(request, Vial("L-2")),
         }
         return commands[kind]
 
@@ -273,7 +282,7 @@ class Gun(RuleBasedStateMachine):
     @rule(patient=st.sampled_from(PATIENTS), serum=st.integers(0, 1), again=st.booleans(), word=st.booleans())
     def come_to_arms(self, patient: str, serum: int, again: bool, word: bool) -> None:
         """Do what it takes to have an armed gun, with a new session or in the open one."""
-        ways = ["clear", "disarm", *(["stop", "home", "start"] if again else ["start", "home"])]
+        ways = ["clear", "disarm", *(["stop", "home", "start"] if again else ["start", "home", "resume", "prime"])]
         for kind in (*ways, *(["override"] * word), "arm"):
             for limit in NAMES if kind == "override" else NAMES[:1]:
                 self.ask(self.command(kind, patient=patient, serum=serum, volume_nl=1_000, limit=limit))

@@ -79,7 +79,8 @@ def test_a_missing_device_file_is_told_beside_the_other_files_problems(draft: Dr
 
 
 @pytest.mark.parametrize(
-    "folder", ["formulary/courses", "formulary/profiles", "formulary/serums", "formulary/syringes"]
+    "folder",
+    ["formulary/checklists", "formulary/courses", "formulary/profiles", "formulary/serums", "formulary/syringes"],
 )
 def test_a_kind_of_file_of_which_there_is_none_is_a_problem(draft: Draft, folder: str) -> None:
     shutil.rmtree(draft.directory / folder)

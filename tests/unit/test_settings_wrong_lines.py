@@ -14,6 +14,7 @@ BURST = "formulary/profiles/saline-test.toml"
 LIDOCAINE = "formulary/serums/example-lidocaine.toml"
 SALINE = "formulary/serums/saline.toml"
 SYRINGE = "formulary/syringes/1ml.toml"
+CHECKLIST = "formulary/checklists/standard.toml"
 COURSE = "formulary/courses/four-and-four.toml"
 WEEKLY = "formulary/courses/weekly-ten.toml"
 
@@ -331,6 +332,51 @@ WRONG_LINES = [
         (LIDOCAINE, "[[ing"),
         "ingredients[1]: found lidocaine hydrochloride with a limit and no_limit_reason; required is most_mg or "
         "most_mg_per_kg or both, or else no_limit_reason; remove what is not true",
+    ),
+    wrong(
+        "a course of a check-list that is not there",
+        (COURSE, 'checklist = "standard"', 'checklist = "standart"'),
+        EDITED,
+        'checklist: found the text "standart"; allowed is one of the check-lists: standard; write the name of one of '
+        "these, or add the file",
+    ),
+    wrong(
+        "a check-list's item twice",
+        (CHECKLIST, 'key = "not-pregnant"', 'key = "no-bleeding"'),
+        None,
+        "found no-bleeding as the key of more than one item; allowed is one item for each key; give each item a key of "
+        "its own",
+    ),
+    wrong(
+        "an item by a sentence",
+        (CHECKLIST, 'key = "no-bleeding"', 'key = "No bleeding"'),
+        EDITED,
+        'items[1].key: found the text "No bleeding"; allowed is a name of 1 to 32 small letters, digits and hyphens; '
+        "write such a text",
+    ),
+    wrong(
+        "an item of two lines",
+        (CHECKLIST, 'text = "asked: not pregnant"', 'text = "asked:\\nnot pregnant"'),
+        EDITED,
+        'items[2].text: found the text "asked:?not pregnant"; allowed is one line of text; write such a text',
+    ),
+    wrong(
+        "a serum that does not say whether it needs a check-list",
+        (SALINE, "checklist_required = false", ""),
+        None,
+        'checklist_required: found nothing; required is true or false; add "checklist_required = ..."',
+    ),
+    wrong(
+        "a serum that holds for no hour",
+        (LIDOCAINE, "use_within_hours = 4", "use_within_hours = 0"),
+        EDITED,
+        "use_within_hours: found 0; allowed is a whole number, 1 to 720; write a value in this range",
+    ),
+    wrong(
+        "a serum that holds for minutes",
+        (LIDOCAINE, "use_within_hours = 4", "use_within_minutes = 30"),
+        EDITED,
+        "use_within_minutes: found an unknown key; the nearest key is use_within_hours; did you mean use_within_hours?",
     ),
     wrong(
         "a least gap above the target",

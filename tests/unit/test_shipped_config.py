@@ -11,13 +11,14 @@ from device.core.profile import Mode, TriggerStyle
 from device.core.shot_plan import plan_stroke
 from device.settings import Configuration, load_configuration
 from device.settings.device_file import DeviceFile
-from device.settings.formulary import CourseFile, LimitsFile, ProfileFile, SerumFile, SyringeFile
+from device.settings.formulary import ChecklistFile, CourseFile, LimitsFile, ProfileFile, SerumFile, SyringeFile
 from device.settings.problems import Location
 from device.settings.values import Count, Quantity, SettingsTable, value_in
 from tests.support.settings import SHIPPED
 
 MODELS: dict[str, type[SettingsTable]] = {
     "device.toml": DeviceFile,
+    "formulary/checklists": ChecklistFile,
     "formulary/courses": CourseFile,
     "formulary/limits.toml": LimitsFile,
     "formulary/profiles": ProfileFile,
@@ -69,6 +70,7 @@ def test_the_files_that_are_promised_are_there(shipped: Configuration) -> None:
     assert sorted(shipped.profiles) == ["continuous", "nappage", "papule", "point-by-point", "saline-test"]
     assert sorted(shipped.serums) == ["example-lidocaine", "saline"]
     assert sorted(shipped.syringes) == ["1ml", "3ml", "5ml"]
+    assert sorted(shipped.checklists) == ["standard"]
     assert sorted(shipped.courses) == [
         "fortnightly-and-monthly",
         "four-and-four",

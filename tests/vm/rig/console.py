@@ -273,8 +273,10 @@ class VirtualConsole:
     # The clinician ----------------------------------------------------------------------------------------------
 
     def arm(self) -> None:
-        """Put the gun on the skin and arm it."""
+        """Put the gun on the skin and arm it; a session that a restart has paused is resumed first."""
         self.operator.touch_skin()
+        if self.status["paused"]:
+            self.ask("session_resume")
         self.ask("arm")
         self.until_state("armed")
 
