@@ -18,7 +18,7 @@ from device.core.console import Console, State
 from device.core.faults import CATALOGUE, Fault
 from device.core.limits import nl_per_cm2
 from device.core.region_plan import NO_PLAN
-from device.core.session_care import held_back, not_cared_for, too_old
+from device.core.session_care import held_back, not_cared_for, paused, too_old
 from device.core.soft_limits import NAMES as SOFT_NAMES
 from device.core.treatment import next_shot_refusals, progress_of, shots_left
 from device.core.units import Nanolitres
@@ -168,12 +168,22 @@ def next_action(console: Console) -> str:
         return "press"
     if console.state is not State.SESSION:
         return "wait"
-    against = [reason.code for reason in next_shot_refusals(console, console.session)]
-    if not against:
-        return "arm"
-    if against == ["region_density"]:
+    against = {reason.code for reason in next_shot_refusals(console, console.session)}
+    if against:
+        return _way_on(against)
+    if paused(console):
+        return "resume_session"
+    unmet = [reason.code for reason in not_cared_for(console)]
+    return "arm" if not unmet else "prime" if unmet == ["prime"] else "confirm_checklist"
+
+
+def _way_on(against: set[str]) -> str:
+    """Return what an operator does about the limits that the next shot would exceed."""
+    if against == {"region_density"}:
         return "skip_points"
-    return "override" if set(against) <= set(SOFT_NAMES) else "stop_session"
+    if against == {"needle_shots"}:
+        return "change_needle"
+    return "override" if against <= set(SOFT_NAMES) else "stop_session"
 
 
 def region_list(console: Console) -> list[dict[str, Any]]:

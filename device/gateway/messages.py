@@ -21,7 +21,20 @@ PriorityName = Literal["low", "medium", "high"]
 ConnectionReason = Literal["connected", "stopped", "lost"]
 JournalState = Literal["ok", "unavailable", "damaged"]
 AlarmPriority = Literal["unknown", "none", "low", "medium", "high"]
-NextAction = Literal["none", "arm", "press", "wait", "clear_fault", "skip_points", "stop_session", "override"]
+NextAction = Literal[
+    "none",
+    "arm",
+    "press",
+    "wait",
+    "clear_fault",
+    "skip_points",
+    "stop_session",
+    "override",
+    "resume_session",
+    "confirm_checklist",
+    "prime",
+    "change_needle",
+]
 
 
 class Message(BaseModel):

@@ -93,6 +93,10 @@ _NEXT = {
     "skip_points": "too much for the region's area: mesogun point skip --count N",
     "stop_session": "mesogun session stop",
     "override": "a soft limit is reached: mesogun override LIMIT --reason TEXT --by NAME, or mesogun session stop",
+    "resume_session": "mesogun session resume",
+    "confirm_checklist": "mesogun session check",
+    "prime": "mesogun prime",
+    "change_needle": "mesogun change needle",
 }
 
 

@@ -13,8 +13,10 @@ from device.core.console import Console, State
 from device.core.device_spec import SoftLimits
 from device.core.effects import Commit, Refill, Reply, SoundDone, SoundRegion
 from device.core.events import (
+    ChangeNeedleRequested,
     Command,
     Event,
+    PauseRequested,
     PointSkipRequested,
     PositionRead,
     PumpLoaded,
@@ -33,6 +35,7 @@ from tests.support.core import LAW, MS, SPEC, make_limits
 from tests.support.machine import (
     ARM,
     ARMED,
+    CHECKLIST,
     CONSOLES,
     DISARM,
     DISARMED,
@@ -350,6 +353,10 @@ def test_the_operator_is_told_region_point_and_what_is_next() -> None:
         (treated(5), "stop_session"),
         (replace(treated(1), spec=replace(SPEC, soft=SoftLimits(session_shots=1))), "override"),
         (replace(treated(5), spec=replace(SPEC, soft=SoftLimits(session_shots=1))), "stop_session"),
+        (replace(treated(1), spec=replace(SPEC, limits=replace(SPEC.limits, needle_shots=1))), "change_needle"),
+        (after(SESSION, PauseRequested(REQUEST)), "resume_session"),
+        (after(SESSION, ChangeNeedleRequested(REQUEST, "n-2")), "prime"),
+        (after(DISARMED, replace(START_SESSION, checklist=CHECKLIST)), "confirm_checklist"),
     ],
 )
 def test_the_next_action_follows_the_state(console: Console, action: str) -> None:
