@@ -16,7 +16,7 @@ from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavai
 from device.journal_reader import JournalReader, utc_text
 from device.service.control_client import STANDARD_STATE
 from device.service.errors import ServiceError
-from device.service.formulary_install import InstallRefused, install_formulary
+from device.service.formulary_install import InstallRefused, install_formulary, installed_version
 from device.service.treatment_commands import asked, show
 from device.settings import (
     FORMULARY,
@@ -166,7 +166,13 @@ def install(options: argparse.Namespace) -> int:
 
 
 def _version_in_force(options: argparse.Namespace, directory: Path) -> int:
-    """Return the version of a formulary that this console would take; 0 of the shipped example, and where none is."""
+    """Return the version of a formulary that was installed, or that this console would take; 0 where there is none.
+
+    One that was altered since keeps the version that it was installed with; the shipped example has none on a real gun.
+    """
+    installed = installed_version(directory)
+    if installed:
+        return installed
     try:
         formulary, _ = _checked(options, directory)
     except ServiceError:

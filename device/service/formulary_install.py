@@ -42,8 +42,15 @@ def install_formulary(
         _copy(source, files, place)
         _put_into_force(configuration, place)
     except OSError as error:
-        raise InstallRefused(f"{error.filename or place}: {error.strerror}; run it as root (sudo)") from error
+        how = "; run it as root (sudo)" if isinstance(error, PermissionError) else "; nothing came into force"
+        raise InstallRefused(f"{error.filename or place}: {error.strerror}{how}") from error
     return place
+
+
+def installed_version(directory: Path) -> int:
+    """Return the version that was installed where `directory` leads to, by its place's name; 0 for any other place."""
+    version, _, digits = directory.resolve().name.partition("-")
+    return int(version) if version.isdigit() and len(digits) == DIGITS else 0
 
 
 def _copy(source: Path, files: Sequence[str], place: Path) -> None:

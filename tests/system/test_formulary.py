@@ -168,6 +168,16 @@ def test_from_files_to_a_gun_and_back_to_the_version_before(pharmacy: Pharmacy, 
     console.verify()
 
 
+def test_an_altered_formulary_makes_room_for_no_older_one(pharmacy: Pharmacy) -> None:
+    assert pharmacy.sign("--version=5").code == 0
+    assert pharmacy.install().code == 0
+    installed = pharmacy.configuration / "formulary/limits.toml"
+    installed.write_text(installed.read_text() + "# altered\n")
+    (pharmacy.formulary / "formulary.toml").unlink()
+    assert pharmacy.sign("--version=4").code == 0
+    assert "is version 4, in force is 5" in pharmacy.install().only_line()
+
+
 def test_a_gun_with_an_altered_formulary_starts_says_why_and_releases_nothing(
     pharmacy: Pharmacy, console: SimulatedConsole
 ) -> None:
