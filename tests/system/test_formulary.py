@@ -6,14 +6,21 @@ Each command is the process it is in service; what the console took is its journ
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from device.settings import load_formulary
+from device.settings.bundle import read_private_key, sign
 from tests.support.console_processes import Done, SimulatedConsole, mesogun, simulated_console
 from tests.support.settings import SHIPPED, Draft
 
 AUTHOR = "--author=a pharmacist"
+
+
+TWICE = 'name = "Sodium Chloride"\nconcentration_mg_per_ml = 1\nmost_mg = 9\n\n[[ingredients]]\n'
+"""Goes in front of the ingredient's name: the same one, written in another way, and a table of its own behind it."""
 
 
 class Pharmacy:
@@ -91,6 +98,7 @@ def test_what_is_signed_is_good_and_what_is_changed_after_it_is_not(pharmacy: Ph
         ("serums/saline.toml", "per_ml = 9", "per_ml = nan", "concentration_mg_per_ml: found NaN"),
         ("serums/saline.toml", "per_ml = 9", f"per_ml = 1{'0' * 5000}", "a number too long"),
         ("serums/saline.toml", "vial_ml = 10", "vial_ml = 1e9", "vial_ml: found 1E+9"),
+        ("serums/saline.toml", 'name = "sodium', f'{TWICE}name = "sodium', "sodium chloride listed more than once"),
     ],
 )
 def test_what_no_console_could_load_is_not_signed(pharmacy: Pharmacy, file: str, old: str, new: str, said: str) -> None:
@@ -166,6 +174,16 @@ def test_from_files_to_a_gun_and_back_to_the_version_before(pharmacy: Pharmacy, 
     told = mesogun("formulary", "history", f"--state={console.state}").out
     assert "ROLLED BACK by a physician" in told
     console.verify()
+
+
+def test_an_expired_formulary_is_neither_good_nor_installed(pharmacy: Pharmacy) -> None:
+    key = read_private_key(pharmacy.place / "keys/pharmacy.key")
+    files = load_formulary(pharmacy.formulary)
+    sign(pharmacy.formulary, files, key, version=1, author="a pharmacist", signed=date(2025, 1, 1), days=30)
+    for done in (pharmacy.verify(), pharmacy.install()):
+        assert done.code == 1
+        assert "formulary version 1 has expired on 2025-01-31: sign anew" in done.only_line()
+    assert not (pharmacy.configuration / "formularies").exists()
 
 
 def test_an_altered_formulary_makes_room_for_no_older_one(pharmacy: Pharmacy) -> None:
