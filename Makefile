@@ -9,7 +9,7 @@ SEED ?= 1
 CUTS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test check unit vm vm-test soak sabotage mutation bench schema golden formulary diagram dose-truth deb package-test install uninstall lock clean
+.PHONY: help demo test check unit simulation exploration vm vm-test soak sabotage mutation bench schema golden formulary diagram dose-truth deb package-test install uninstall lock clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,7 +32,8 @@ demo: $(VENV)/.run  ## a simulated gun treats a scalp
 test: $(VENV)/.dev  ## every check and every test (installs Debian's mosquitto where it may)
 	.ci/system-packages
 	$(MAKE) --no-print-directory check unit
-	$(BIN)/python -m pytest tests/simulation tests/exploration tests/sabotage tests/system
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target simulation exploration
+	$(BIN)/python -m pytest tests/sabotage tests/system
 
 check: $(VENV)/.dev  ## format, lint, types, layers, generated files
 	$(BIN)/ruff format --check .
@@ -43,6 +44,9 @@ check: $(VENV)/.dev  ## format, lint, types, layers, generated files
 unit: $(VENV)/.dev  ## the quick tests, and every branch of what decides over a dose reached by them
 	$(BIN)/python -m coverage run -m pytest tests/unit tests/contract tests/golden
 	$(BIN)/python -m coverage report
+
+simulation exploration: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/$@
 
 vm: $(VENV)/.dev  ## the same virtual console, to try by hand (as root)
 	.ci/vm-packages
