@@ -1,3 +1,3 @@
 # The signature of formulary.toml, byte for byte.
 key = "demo"
-signature = "e3yQFiZK9mMX1XixRXJctyxq/oIpUMuFXmg73i1WqelSkLYB6TB7tiTOQNRHpt5MTxMPwTgEG04wsA1yCRZ1Bw=="
+signature = "gSz5x+YUbzlpnh6UrnZqoWlEk2jGMX/DVtStWaJ5pox2Ms2nTrZ6sFF9Yur4gd0FdA+g/DAkEevwcBoCf9MEBQ=="

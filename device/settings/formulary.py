@@ -220,6 +220,8 @@ class IngredientTable(SettingsTable):
         Decimal | None,
         quantity("most in one session and in 24 hours, by body weight", MILLIGRAMS_PER_KG, "0.001", "1000"),
     ] = None
+    limit_by: Annotated[str | None, Text("who set the limit", LINE_PATTERN, "one line of text")] = None
+    limit_source: Annotated[str | None, Text("where the limit comes from", LINE_PATTERN, "one line of text")] = None
     no_limit_reason: Annotated[
         str | None, Text("why it needs no limit, where it has none", LINE_PATTERN, "one line of text")
     ] = None
@@ -232,6 +234,12 @@ class IngredientTable(SettingsTable):
                 f"{self.name} with {'a limit and no_limit_reason' if limited else 'no limit'}",
                 "required is most_mg or most_mg_per_kg or both, or else no_limit_reason",
                 "remove what is not true" if limited else "add one of these keys",
+            )
+        if limited is not (self.limit_by is not None and self.limit_source is not None):
+            raise refused(
+                f"{self.name} with {'a limit of nobody' if limited else 'no limit, set by somebody'}",
+                "required with a limit are limit_by and limit_source, and without one neither",
+                "say who set it and where it comes from" if limited else "remove what is not true",
             )
         return self
 

@@ -19,7 +19,14 @@ from tests.support.settings import SHIPPED, Draft
 AUTHOR = "--author=a pharmacist"
 
 
-TWICE = 'name = "Sodium Chloride"\nconcentration_mg_per_ml = 1\nmost_mg = 9\n\n[[ingredients]]\n'
+TWICE = """name = "Sodium Chloride"
+concentration_mg_per_ml = 1
+most_mg = 9
+limit_by = "a clinic"
+limit_source = "a label"
+
+[[ingredients]]
+"""
 """Goes in front of the ingredient's name: the same one, written in another way, and a table of its own behind it."""
 
 

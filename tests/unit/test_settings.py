@@ -153,6 +153,7 @@ def test_a_profile_that_needs_contact_is_refused_on_a_console_without_the_line(d
 def test_an_ingredient_listed_twice_is_refused_because_each_would_be_limited_alone(draft: Draft) -> None:
     with (draft.directory / LIDOCAINE).open("a") as file:
         file.write('[[ingredients]]\nname = "Lidocaine Hydrochloride"\nconcentration_mg_per_ml = 5\nmost_mg = 300\n')
+        file.write('limit_by = "a clinic"\nlimit_source = "the label"\n')
     assert draft.problems() == [
         (
             f"{LIDOCAINE}: found lidocaine hydrochloride listed more than once; allowed is one entry for each "

@@ -327,6 +327,13 @@ WRONG_LINES = [
         "else no_limit_reason; add one of these keys",
     ),
     wrong(
+        "a limit that nobody has set",
+        (LIDOCAINE, 'limit_source = "product label of plain lidocaine"', ""),
+        (LIDOCAINE, "[[ingredients]]"),
+        "ingredients[1]: found lidocaine hydrochloride with a limit of nobody; required with a limit are limit_by and "
+        "limit_source, and without one neither; say who set it and where it comes from",
+    ),
+    wrong(
         "an ingredient with a limit and none",
         (LIDOCAINE, "most_mg = 300", 'no_limit_reason = "?"'),
         (LIDOCAINE, "[[ing"),
