@@ -1,3 +1,3 @@
 # The signature of formulary.toml, byte for byte.
 key = "demo"
-signature = "gSz5x+YUbzlpnh6UrnZqoWlEk2jGMX/DVtStWaJ5pox2Ms2nTrZ6sFF9Yur4gd0FdA+g/DAkEevwcBoCf9MEBQ=="
+signature = "kHq4n0nwmogJrICwCxFcn58k2eGcSsUY7U1+YGAgdb6K3wHea8qPfxiNbstk69qyJwmJkod94MS3bF46dy//BA=="

@@ -110,6 +110,7 @@ class SoftLimits:
     patient_day_nl: Nanolitres | None = None
     session_shots: int | None = None
     hour_shots: int | None = None
+    region_nl_per_cm2: NanolitresPerCm2 | None = None
     least_interval_ns: Nanoseconds | None = None
 
 

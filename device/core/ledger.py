@@ -74,10 +74,11 @@ class SessionTotals:
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """The needle on the handpiece: its id, empty where none was told, and the shots given with it."""
+    """The needle on the handpiece: its id, empty where none was told, the shots given with it, and to whom."""
 
     needle: str = ""
     shots: int = 0
+    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def _started(ledger: Ledger, record: SessionStarted) -> Ledger:
     new_needle = record.needle not in ("", ledger.needle.needle)
     return replace(
         ledger,
-        session=replace(_opened(record), vial=vial),
+        session=replace(_opened(record), vial=vial, unprimed=new_needle),
         carry=0,
         past=dated(ledger.past, record.at_ms),
         runs=runs_dated(ledger.runs, record.at_ms),
@@ -273,8 +274,8 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
         patient, at_ms = session.started.patient, record.at_ms
         ledger = replace(ledger, runs=with_shots(ledger.runs, patient=patient, at_ms=at_ms, shots=record.shots))
     needle = ledger.needle
-    if record.purpose != Purpose.PRIME.value:
-        needle = replace(needle, shots=needle.shots + record.shots)
+    if session is not None and record.purpose != Purpose.PRIME.value and record.shots:
+        needle = replace(needle, shots=needle.shots + record.shots, patient=session.started.patient)
     return replace(
         ledger,
         session=session,

@@ -37,9 +37,9 @@ class RegionLoad:
     booked_nl: int
     reached_nl: int
 
-    def exceeds(self, limits: HardLimits) -> bool:
-        """Whether it would be more for its area than the console gives: 1 cm2 is 100 mm2, nothing is rounded."""
-        return self.reached_nl * 100 > limits.region_nl_per_cm2 * self.area_mm2
+    def exceeds(self, most_nl_per_cm2: int) -> bool:
+        """Whether it would be more for its area than that: 1 cm2 is 100 mm2, nothing is rounded."""
+        return self.reached_nl * 100 > most_nl_per_cm2 * self.area_mm2
 
 
 def nl_per_cm2(volume_nl: int, area_mm2: int) -> int:
@@ -172,7 +172,7 @@ def shot_refusals(
             f"{ul(limits.region_nl_per_cm2)}; skip the points that are left there: `mesogun point skip --count N`",
         )
         for one in regions
-        if one.exceeds(limits)
+        if one.exceeds(limits.region_nl_per_cm2)
     ]
     for ingredient in serum.ingredients:
         most_ug = ingredient_limit(ingredient, weight_g)

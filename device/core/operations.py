@@ -204,6 +204,17 @@ def _content_refusals(console: Console, event: SessionStartRequested) -> tuple[R
     )
 
 
+def _needle_refusals(console: Console, event: SessionStartRequested) -> tuple[Refusal, ...]:
+    """Return why the needle on the handpiece must not go into this patient; empty when it may, or a new one is told."""
+    needle = console.ledger.needle
+    same = event.patient != "" and event.patient == needle.patient
+    if not needle.shots or same or event.needle not in ("", needle.needle):
+        return ()
+    who = "another patient" if needle.patient else "a patient without a name"
+    told = f"the needle was used on {who}: put a new one on, and give it an id by --needle ID"
+    return (Refusal("needle", told),)
+
+
 def _course_past(console: Console, course: Course, event: SessionStartRequested) -> CoursePast | None:
     """Return how far the patient has come in `course`."""
     return past_of(console.ledger.courses, patient=event.patient, course=course.name)
@@ -231,6 +242,7 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         *missing_checklist(event.serum, event.checklist),
         *told_refusals(event.vial, event.serum, now_ms=event.request.at_ms),
         *_content_refusals(console, event),
+        *_needle_refusals(console, event),
         *still_refused,
     ]
     try:
@@ -292,13 +304,11 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
     if reasons:
         return refused(console, event, tuple(reason.message for reason in reasons))
     opened = replace(book(console, started, *overridden), session=session, last_shot=None, ended=None)
-    first, softly = overridden_at_start(event, next_shot_refusals(opened, session))
-    # A soft limit that nobody has overridden yet refuses the arming.
-    if hard := [reason.message for reason in first if not reason.figure]:
+    # A soft limit refuses the arming, and is overridden by its own name: the start's word is about a course's gap.
+    if hard := [reason.message for reason in next_shot_refusals(opened, session) if not reason.figure]:
         return refused(console, event, tuple(hard))
-    console, overridden = book(opened, *softly), (*overridden, *softly)
     records = (taken(event), started, *overridden)
-    return prepend((Commit(records),), back(replace(console, pending=event.request)))
+    return prepend((Commit(records),), back(replace(opened, pending=event.request)))
 
 
 def session_stop(console: Console, event: SessionStopRequested) -> Step:

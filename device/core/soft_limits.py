@@ -4,11 +4,11 @@ Pure. A refusal by a soft limit has a `figure`, what an override goes beyond; a 
 one limit and for the rest of one session; it stands in the journal with its reason and its name.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from device.core.device_spec import SoftLimits
-from device.core.limits import Refusal, ul
+from device.core.limits import Refusal, RegionLoad, nl_per_cm2, ul
 from device.core.patient_day import Before
 from device.core.profile import Profile
 from device.core.units import NS_PER_MS, Nanolitres
@@ -19,6 +19,7 @@ NAMES: Final = (
     "soft.patient_day_ml",
     "soft.session_shots",
     "soft.hour_shots",
+    "soft.region_ul_per_cm2",
     "soft.least_interval_ms",
 )
 
@@ -32,6 +33,7 @@ def soft_refusals(
     total_nl: Nanolitres,
     before: Before,
     hour_shots: int,
+    regions: Sequence[RegionLoad],
 ) -> tuple[Refusal, ...]:
     """Return which soft limits, that nobody has overridden, the next shot would exceed; arguments: `shot_refusals`."""
     day_nl = before.volume_nl + total_nl
@@ -41,6 +43,7 @@ def soft_refusals(
         _above("soft.patient_day_ml", day_nl, soft.patient_day_nl, "the next shot would reach, in 24 hours,"),
         _more("soft.session_shots", booked_shots + 1, soft.session_shots, "of the session"),
         _more("soft.hour_shots", hour_shots + 1, soft.hour_shots, "of the patient's hour"),
+        _denser("soft.region_ul_per_cm2", regions, soft.region_nl_per_cm2),
         _hastier("soft.least_interval_ms", profile.interval_ns, soft.least_interval_ns),
     )
     return tuple(one for one in exceeded if one is not None and one.code not in overridden)
@@ -56,6 +59,15 @@ def _more(name: str, shot: int, most: int | None, of_what: str) -> Refusal | Non
     if most is None or shot <= most:
         return None
     return _refusal(name, f"shot {shot} {of_what}", str(most), figure=f"shot {shot}")
+
+
+def _denser(name: str, regions: Sequence[RegionLoad], most: int | None) -> Refusal | None:
+    """Refuse the first region that would get more for its area: the others are refused when they are reached."""
+    found = next((one for one in regions if most is not None and one.exceeds(most)), None)
+    if most is None or found is None:
+        return None
+    reached = f"{ul(nl_per_cm2(found.reached_nl, found.area_mm2))} per cm2"
+    return _refusal(name, f"the next shot would reach {reached} of {found.name}", f"{ul(most)}", figure=reached)
 
 
 def _hastier(name: str, interval_ns: int, least_ns: int | None) -> Refusal | None:

@@ -55,6 +55,7 @@ def next_shot_refusals(console: Console, session: Session, after: int = 0) -> tu
     )
     total_nl = syringe.volume_of(Increments(increments + more))
     hour_shots = shots_within_hour(console.ledger.runs, patient=session.patient, now_ms=console.now_ms) + after
+    regions = _region_loads(console, session, after + 1)
     hard = shot_refusals(
         profile=profile,
         limits=console.spec.limits,
@@ -68,7 +69,7 @@ def next_shot_refusals(console: Console, session: Session, after: int = 0) -> tu
         before=session.before,
         hour_shots=hour_shots,
         needle_shots=console.ledger.needle.shots + after,
-        regions=_region_loads(console, session, after + 1),
+        regions=regions,
     )
     return hard + soft_refusals(
         console.spec.soft,
@@ -78,6 +79,7 @@ def next_shot_refusals(console: Console, session: Session, after: int = 0) -> tu
         total_nl=total_nl,
         before=session.before,
         hour_shots=hour_shots,
+        regions=regions,
     )
 
 

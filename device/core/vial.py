@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from device.core.limits import Refusal
+from device.core.patient_hour import HOUR_MS
 from device.core.serum import Serum
 
 UNTOLD_MS: Final = 0
 """The wall clock's moment of what nobody told."""
 
-HOUR_MS: Final = 60 * 60 * 1000
 ANOTHER: Final = "take another vial, in a session with `mesogun change vial`"
 EMPTY: Final = (
     "what is in the syringe came from it: empty it, without a patient `mesogun home --plunger --patient-detached`"

@@ -79,8 +79,7 @@ class CommandEvent(Message):
 class SessionStartedEvent(Message):
     """A session began. Lists are comma-joined: `regions` with `region_points`, `ingredients` with `ug_per_ml`.
 
-    Weight null if not given; `before_ul` is what the patient had in the 24 hours before. What has a default, that of
-    the record, may be missing in an older record.
+    Weight null if not given; `before_ul` is what the patient had in the 24 hours before.
     """
 
     kind: Literal["session_started"] = "session_started"
@@ -100,21 +99,21 @@ class SessionStartedEvent(Message):
     before_ul: float
     formulary_version: int
     formulary_sha256: str
-    course: str = ""
-    course_sha256: str = ""
-    course_session: int = 0
-    course_sessions: int = 0
-    utc_offset_s: int = 0
-    region_area_mm2: str = ""
-    region_spacing_mm: str = ""
-    region_grid: str = ""
-    checklist: str = ""
-    checklist_sha256: str = ""
-    operator: str = ""
-    lot: str = ""
-    lot_expires_ms: int = 0
-    mixed_ms: int = 0
-    needle: str = ""
+    course: str
+    course_sha256: str
+    course_session: int
+    course_sessions: int
+    utc_offset_s: int
+    region_area_mm2: str
+    region_spacing_mm: str
+    region_grid: str
+    checklist: str
+    checklist_sha256: str
+    operator: str
+    lot: str
+    lot_expires_ms: int
+    mixed_ms: int
+    needle: str
 
 
 class SessionEndedEvent(Message):
@@ -195,7 +194,7 @@ class MagazineSettledEvent(Message):
     shots: int
     carry: int
     certain: bool
-    at_ms: int = 0
+    at_ms: int
 
 
 class RefilledEvent(Message):

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from device.core.journal_chain import Entry
 from device.core.magazine import Outcome, Purpose
 from device.core.profile import Mode
-from device.core.records import Json, MarkWord
+from device.core.records import Json, MarkWord, to_body
 from device.gateway.messages import (
     CHANNELS,
     EVENTS,
@@ -115,15 +115,16 @@ def publication(address: DeviceAddress, message: Message) -> Publication:
 def event_of(entry: Entry) -> Message:
     """Return the one event that `entry` gives: its record's fields in outside units, lists comma-joined.
 
-    Raises ValueError for a kind without a message, an enumerated string outside its table, or a field that the
-    message does not know: better no event than one that says less than the record.
+    A field that an older version of the console did not write yet has the record's default. Raises ValueError for a
+    kind without a message, an enumerated string outside its table, or a field that the message does not know: better no
+    event than one that says less than the record.
     """
     message = EVENTS.get(entry.kind)
     if message is None:
         raise ValueError(f"record kind {entry.kind!r} has no message")
     origin = Origin(entry.ts_ms, entry.boot_id, entry.seq)
     values: dict[str, object] = _header(origin, "")
-    for name, value in entry.body.items():
+    for name, value in to_body(entry.record()).items():
         values |= _outside(name, value)
     return message.model_validate(values)
 

@@ -56,6 +56,11 @@ def installed_version(directory: Path) -> int:
 def _copy(source: Path, files: Sequence[str], place: Path) -> None:
     """Copy the signed files and nothing else; the directory appears when it is whole and durable."""
     if place.exists():
+        for name in files:
+            if not (place / name).is_file() or (place / name).read_bytes() != (source / name).read_bytes():
+                raise InstallRefused(
+                    f"{place / name} was altered since it was installed: remove {place}, install again"
+                )
         return
     draft = place.with_name(f".{place.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)

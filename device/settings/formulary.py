@@ -14,11 +14,11 @@ from pydantic import Field, model_validator
 from device.core.checklist import Checklist, Item
 from device.core.course import Block, Course
 from device.core.device_spec import HardLimits, SoftLimits
+from device.core.patient_hour import HOUR_MS
 from device.core.profile import Mode, Profile, TriggerStyle
 from device.core.serum import Ingredient, Serum
 from device.core.syringe import Syringe
 from device.core.units import Increments, Micrograms
-from device.core.vial import HOUR_MS
 from device.settings.values import (
     MICROLITRES,
     MICROLITRES_PER_CM2,
@@ -72,6 +72,9 @@ class SoftLimitsTable(SettingsTable):
     ] = None
     session_shots: Annotated[int | None, Count("more shots in one session", 1, 2000)] = None
     hour_shots: Annotated[int | None, Count("more shots for one patient in an hour", 1, 4000)] = None
+    region_ul_per_cm2: Annotated[
+        Decimal | None, quantity("more in one session for the area of a region", MICROLITRES_PER_CM2, "0.1", "500")
+    ] = None
     least_interval_ms: Annotated[
         Decimal | None, quantity("less time from one shot's start to the next", MILLISECONDS, "50", "10000")
     ] = None
@@ -84,6 +87,7 @@ class SoftLimitsTable(SettingsTable):
             patient_day_nl=None if self.patient_day_ml is None else nanolitres(self.patient_day_ml, MILLILITRES),
             session_shots=self.session_shots,
             hour_shots=self.hour_shots,
+            region_nl_per_cm2=None if self.region_ul_per_cm2 is None else nanolitres_per_cm2(self.region_ul_per_cm2),
             least_interval_ns=None if self.least_interval_ms is None else nanoseconds(self.least_interval_ms),
         )
 

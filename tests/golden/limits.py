@@ -24,6 +24,7 @@ from device.core.events import (
     SessionStartRequested,
     SessionStopRequested,
 )
+from device.core.ledger import Needle
 from device.core.machine import step
 from device.core.magazine import PhaseMove, PumpProgram
 from device.core.patient_day import DAY_MS
@@ -347,6 +348,10 @@ def soft_rows() -> Iterable[Row]:
             in_session(with_soft(least_interval_ns=500 * MS), {"interval_ns": ms * MS}), ArmRequested(REQUEST)
         ),
     )
+    yield shot_by_shot(
+        "soft.region_ul_per_cm2 = 12, on 5 cm2",
+        in_session(with_soft(region_nl_per_cm2=12_000), regions=(Region("crown", 9, area_mm2=500),)),
+    )
     reached = with_soft(session_nl=100_000)
     yield shot_by_shot(
         "soft.session_ml = 0.1 overridden, with limits.session_ml = 0.16",
@@ -430,8 +435,8 @@ def day_rows() -> Iterable[Row]:
 
 
 def after_home(console: Console) -> Console:
-    """Return the console with its syringe changed and its plunger homed."""
-    ledger = replace(console.ledger, content=None, position=Increments(0), low_water=Increments(0))
+    """Return the console with its syringe and needle changed and its plunger homed."""
+    ledger = replace(console.ledger, content=None, position=Increments(0), low_water=Increments(0), needle=Needle())
     return replace(console, ledger=ledger)
 
 

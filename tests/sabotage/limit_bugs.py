@@ -30,6 +30,29 @@ _NEVER: Final = "tests/unit/test_never_past_a_limit.py"
 
 LIMIT_BUGS: Final = (
     PlantedBug(
+        name="one-needle-for-two-patients",
+        file="device/core/operations.py",
+        changes=(("        *_needle_refusals(console, event),\n", ""),),
+        mistake="the next patient's session starts with the needle of the last one",
+        breaks="needle",
+        caught_by=("tests/unit/test_changes.py::test_a_needle_that_was_used_on_a_patient_is_refused_for_another",),
+    ),
+    PlantedBug(
+        name="a-gaps-word-lifts-soft-limits",
+        file="device/core/operations.py",
+        changes=(
+            (
+                "    records = (taken(event), started, *overridden)\n",
+                "    lifted = overridden_at_start(event, next_shot_refusals(opened, session))[1]\n"
+                "    opened, overridden = book(opened, *lifted), (*overridden, *lifted)\n"
+                "    records = (taken(event), started, *overridden)\n",
+            ),
+        ),
+        mistake="a reason for an early session goes beyond every soft limit as well",
+        breaks="audit",
+        caught_by=(f"{_SOFT}::test_a_word_about_a_courses_gap_lifts_no_soft_limit",),
+    ),
+    PlantedBug(
         name="hour-begins-anew-with-a-session",
         file="device/core/ledger.py",
         changes=(("        runs=runs_dated(ledger.runs, record.at_ms),\n", "        runs=(),\n"),),

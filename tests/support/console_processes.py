@@ -264,9 +264,9 @@ class SimulatedConsole:
             self.ask("calibrate", syringe=name, measured_nl=syringe.value.stroke_nl, method="simulated")
 
     def start_session(self, *, profile: str = "continuous", regions: dict[str, int] | None = None) -> None:
-        """Start a session with saline in the 1 mL syringe."""
+        """Start a session of the one patient with saline in the 1 mL syringe."""
         points = [{"name": name, "points": count} for name, count in (regions or {"front": 40}).items()]
-        self.ask("session_start", profile=profile, serum="saline", syringe="1ml", regions=points)
+        self.ask("session_start", profile=profile, serum="saline", syringe="1ml", patient="p-1", regions=points)
 
     def prime(self, volume_nl: int = PRIME_NL) -> None:
         """Prime; what reached the air so far is primed, not spilled. Again where the computer came too late."""

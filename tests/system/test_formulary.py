@@ -183,6 +183,16 @@ def test_from_files_to_a_gun_and_back_to_the_version_before(pharmacy: Pharmacy, 
     console.verify()
 
 
+def test_what_was_altered_where_it_lies_is_not_installed_again_as_it_is(pharmacy: Pharmacy) -> None:
+    assert pharmacy.sign("--version=5").code == 0
+    assert pharmacy.install().code == 0
+    place = (pharmacy.configuration / "formulary").resolve()
+    with (place / "limits.toml").open("a") as file:
+        file.write("# altered\n")
+    (pharmacy.configuration / "formulary").unlink()
+    assert "limits.toml was altered since it was installed" in pharmacy.install().only_line()
+
+
 def test_an_expired_formulary_is_neither_good_nor_installed(pharmacy: Pharmacy) -> None:
     key = read_private_key(pharmacy.place / "keys/pharmacy.key")
     files = load_formulary(pharmacy.formulary)

@@ -240,7 +240,7 @@ def test_points_are_skipped_repeated_and_taken_back_from_the_command_line(consol
 
 def test_a_region_of_known_area_gets_no_more_than_its_limit(console: SimulatedConsole) -> None:
     console.ask("home", plunger=True, patient_detached=True)
-    arguments = ["--profile=continuous", "--serum=saline", "--syringe=1ml"]
+    arguments = ["--profile=continuous", "--serum=saline", "--syringe=1ml", "--patient=p-1"]
     done = console.cli("session", "start", *arguments, "--regions=front:1cm2@5mm,crown:3")
     assert done.code == 0, done.err
     console.prime()
@@ -250,7 +250,13 @@ def test_a_region_of_known_area_gets_no_more_than_its_limit(console: SimulatedCo
     assert (front["points"], front["area_mm2"], front["spacing_um"], front["nl_per_cm2"]) == (4, 100, 5_000, 0)
 
     console.ask("arm")
-    console.shoot(4)
+    console.shoot(1)
+    console.until_state("session")
+    (softly,) = console.refused("arm")
+    assert "the next shot would reach 20 uL per cm2 of front: soft.region_ul_per_cm2 is 12.5 uL" in softly
+    console.ask("override", limit="soft.region_ul_per_cm2", reason="as agreed", by="a physician")
+    console.ask("arm")
+    console.shoot(3)
     until(lambda: len(console.records(ShotGiven)) >= shots + 4)
     console.until_state("armed")
     console.ask("disarm")

@@ -19,16 +19,18 @@ from device.core.events import (
     PositionRead,
     PumpLoaded,
     RefillDone,
+    SessionStopRequested,
 )
 from device.core.ledger import Ledger, Needle, apply
 from device.core.machine import step
 from device.core.operations import EMPTIES_SYRINGE
+from device.core.patient_hour import HOUR_MS
 from device.core.realtime_messages import EndReason, Home, Homed, Loaded
 from device.core.records import CommandTaken, NeedleChanged, SessionStarted, SyringeChanged, VialChanged
 from device.core.session_care import UNHOMED, UNPRIMED
 from device.core.treatment import refill_target
 from device.core.units import Increments
-from device.core.vial import HOUR_MS, Vial
+from device.core.vial import Vial
 from tests.support.core import LAW, make_serum
 from tests.support.machine import (
     ARM,
@@ -36,6 +38,7 @@ from tests.support.machine import (
     DISARM,
     DISARMED,
     FILLED,
+    HOME_PLUNGER,
     PRIME,
     REQUEST,
     SESSION,
@@ -113,7 +116,7 @@ def test_a_vial_is_held_to_what_its_serum_asks_for() -> None:
 
 
 def test_a_new_needle_counts_its_shots_anew_and_wants_a_prime() -> None:
-    assert TWO_GIVEN.ledger.needle == Needle("", 2)
+    assert TWO_GIVEN.ledger.needle == Needle("", 2, "anna")
     console, effects = step(TWO_GIVEN, NEEDLE)
     assert records_in(effects)[1] == NeedleChanged("s-1", "n-2", shots=2)
     assert console.ledger.needle == Needle("n-2", 0)
@@ -145,10 +148,45 @@ def test_a_prime_that_was_broken_off_is_none() -> None:
 def test_a_needle_is_counted_over_sessions_until_another_is_named() -> None:
     ledger = TWO_GIVEN.ledger
     (started,) = (one for one in records_in(step(DISARMED, START_SESSION)[1]) if isinstance(one, SessionStarted))
-    assert apply(ledger, started).needle == Needle("", 2)
+    assert apply(ledger, started).needle == Needle("", 2, "anna")
     assert apply(ledger, replace(started, needle="n-3")).needle == Needle("n-3", 0)
     same = replace(ledger, needle=Needle("n-3", 7))
     assert apply(same, replace(started, needle="n-3")).needle == Needle("n-3", 7)
+
+
+USED = after(TWO_GIVEN, SessionStopRequested(REQUEST), HOME_PLUNGER, Homed(0), PlungerAtTop(Increments(0)))
+"""Two shots were given to a patient; the syringe is another one, and empty."""
+
+
+@pytest.mark.parametrize(
+    ("patient", "needle", "refused"),
+    [("anna", "", False), ("carl", "", True), ("", "", True), ("carl", "n-2", False), ("", "n-2", False)],
+)
+def test_a_needle_that_was_used_on_a_patient_is_refused_for_another(patient: str, needle: str, refused: bool) -> None:
+    reasons = why(USED, replace(START_SESSION, patient=patient, needle=needle))
+    used = "the needle was used on another patient: put a new one on, and give it an id by --needle ID"
+    assert reasons == ((used,) if refused else ())
+
+
+def test_the_id_of_the_used_needle_makes_no_new_one() -> None:
+    named = replace(USED, ledger=replace(USED.ledger, needle=Needle("n-1", 2, "anna")))
+    assert len(why(named, replace(START_SESSION, patient="carl", needle="n-1"))) == 1
+
+
+def test_patients_without_a_name_are_never_taken_for_the_same_by_the_needle() -> None:
+    nameless = replace(USED, ledger=replace(USED.ledger, needle=Needle("n-1", 2, "")))
+    used = "the needle was used on a patient without a name: put a new one on, and give it an id by --needle ID"
+    assert why(nameless, replace(START_SESSION, patient="")) == (used,)
+    assert why(nameless, START_SESSION) == (used,)
+
+
+def test_a_needle_that_gave_nothing_may_stay_for_the_next_patient() -> None:
+    fresh = after(DISARMED, START_SESSION, SessionStopRequested(REQUEST))
+    assert why(fresh, replace(START_SESSION, patient="carl")) == ()
+
+
+def test_a_new_needle_at_a_sessions_start_wants_a_prime_as_any_other() -> None:
+    assert UNPRIMED in refusals(after(DISARMED, replace(START_SESSION, needle="n-9")), 0)
 
 
 @given(st.lists(st.sampled_from(["shot", "change"]), max_size=8))

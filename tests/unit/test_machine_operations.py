@@ -233,7 +233,9 @@ def test_a_serum_that_needs_the_weight_is_refused_without_it() -> None:
 
 
 def test_foreign_content_and_an_impossible_profile_are_told_together() -> None:
-    reasons = reasons_against(ANNAS, replace(START_SESSION, patient="bert", profile=make_profile(depth_um=13_001)))
+    reasons = reasons_against(
+        ANNAS, replace(START_SESSION, patient="bert", needle="n-2", profile=make_profile(depth_um=13_001))
+    )
     assert len(reasons) == 2
     assert reasons[0] == (
         "the syringe 1ml holds mix of an earlier session: change syringe, tube and needle, then without a patient "
@@ -256,7 +258,7 @@ def test_patients_without_a_name_are_never_taken_for_the_same() -> None:
 
 
 def test_what_a_pump_without_initialisation_holds_is_emptied_by_its_homing_and_forbids_no_session() -> None:
-    _, effects = step(replace(ANNAS, initialised=False), replace(START_SESSION, patient="bert"))
+    _, effects = step(replace(ANNAS, initialised=False), replace(START_SESSION, patient="bert", needle="n-2"))
     assert reply_in(effects).accepted
 
 

@@ -190,7 +190,7 @@ def test_what_was_drawn_for_one_patient_is_refused_to_the_next_until_the_plunger
         assert "holds mix of an earlier session" in reply_in(effects).reasons[0]
         assert console.session is None
     emptied = after(ANNAS, HOME_PLUNGER, Homed(3), PlungerAtTop(Increments(0)))
-    _, effects = step(emptied, replace(START_SESSION, patient="bert"))
+    _, effects = step(emptied, replace(START_SESSION, patient="bert", needle="n-2"))
     assert reply_in(effects).accepted
 
 

@@ -180,6 +180,14 @@ def test_a_region_s_area_and_spacing_are_told_and_an_older_record_s_are_empty() 
     assert payload_of(STARTED)["region_area_mm2"] == ""
 
 
+def test_a_record_of_before_a_field_was_known_gives_its_event_with_the_records_default() -> None:
+    # A console that was updated publishes what its older program wrote: a gateway that stops there stops for good.
+    now = entry_of(STARTED)
+    older = replace(now, body={name: now.body[name] for name in now.body if name not in ("needle", "lot", "operator")})
+
+    assert event_of(older) == event_of(now)
+
+
 def test_the_point_and_the_next_action_are_told_live() -> None:
     guided = {"point": 4, "region_points": 12, "points_given": 3, "points_missed": 1, "next_action": "skip_points"}
     live = live_session(ORIGIN, LiveValues.model_validate(LIVE | guided))

@@ -105,10 +105,9 @@ def test_the_memory_is_bounded_and_keeps_the_latest() -> None:
 # --- through the machine -----------------------------------------------------------------------------------------
 
 
-def start(*, serum: Serum = LIDOCAINE, patient: str = "anna", at_ms: int) -> SessionStartRequested:
-    return replace(
-        START_SESSION, session_id=f"s-{at_ms}", serum=serum, patient=patient, request=replace(REQUEST, at_ms=at_ms)
-    )
+def start(*, serum: Serum = LIDOCAINE, patient: str = "anna", needle: str = "", at_ms: int) -> SessionStartRequested:
+    request = replace(REQUEST, at_ms=at_ms)
+    return replace(START_SESSION, session_id=f"s-{at_ms}", serum=serum, patient=patient, needle=needle, request=request)
 
 
 def stop(at_ms: int) -> SessionStopRequested:
@@ -164,7 +163,7 @@ def test_a_patient_who_has_had_all_of_an_ingredient_gets_no_session_until_a_day_
         "lidocaine would reach 0.8 mg of at most 0.6 mg, 0.6 mg of it in 24 hours before this session",
     )
     assert answer(console, start(at_ms=NOON_MS + DAY_MS))[1].accepted
-    assert answer(console, start(patient="berta", at_ms=NOON_MS + 1))[1].accepted
+    assert answer(console, start(patient="berta", needle="n-2", at_ms=NOON_MS + 1))[1].accepted
 
 
 def test_the_volume_of_a_day_holds_over_all_serums() -> None:

@@ -20,11 +20,12 @@ from device.core.events import (
 )
 from device.core.ledger import Ledger, apply
 from device.core.machine import step
+from device.core.patient_hour import HOUR_MS
 from device.core.realtime_messages import Loaded, StrokeStarted
 from device.core.records import PlungerHomed, Refilled, SessionStarted, VialChanged
 from device.core.serum import Serum
 from device.core.units import Nanolitres
-from device.core.vial import HOUR_MS, UNTOLD, Vial, age_refusals, drawn_together, told_refusals
+from device.core.vial import UNTOLD, Vial, age_refusals, drawn_together, told_refusals
 from tests.support.core import LAW, make_serum
 from tests.support.machine import (
     DISARMED,
