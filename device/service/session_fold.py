@@ -7,11 +7,8 @@ existed when this was written, is kept whole in `others`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
-from device.core.faults import CATALOGUE, Fault
 from device.core.journal_chain import Entry
 from device.core.ledger import Ledger, SessionTotals, apply
 from device.core.limits import nl_per_cm2
@@ -40,7 +37,15 @@ from device.core.region_plan import NO_PLAN
 from device.core.serum import Ingredient
 from device.core.units import Increments, Nanolitres, volume_of
 from device.journal_reader import Verification
-from device.service.percentile import percentile
+from device.service.session_notes import (
+    boot_note,
+    cleared,
+    fault_note,
+    formulary_note,
+    shot_note,
+    timings_of,
+    uncertain_magazine,
+)
 from device.service.session_records import SessionRecords, record_of
 from device.service.session_report import (
     Boot,
@@ -58,9 +63,6 @@ from device.service.session_report import (
     RefusedPresses,
     RegionRow,
     SessionReport,
-    ShotNote,
-    Timings,
-    UncertainMagazine,
     Volumes,
 )
 
@@ -114,9 +116,9 @@ def report_of(found: SessionRecords, verification: Verification) -> SessionRepor
         marks=tuple(fold.marks),
         uncounted=fold.uncounted(),
         not_delivered=tuple(
-            _shot_note(entry, shot) for entry, shot in fold.shots if shot.outcome != Outcome.DELIVERED.value
+            shot_note(entry, shot) for entry, shot in fold.shots if shot.outcome != Outcome.DELIVERED.value
         ),
-        uncertain_magazines=tuple(_uncertain(entry, one) for entry, one in fold.settled if not one.certain),
+        uncertain_magazines=tuple(uncertain_magazine(entry, one) for entry, one in fold.settled if not one.certain),
         open_magazine=fold.open_intent.magazine_id if fold.open_intent is not None else 0,
         refused_presses=tuple(RefusedPresses(reason, count) for reason, count in sorted(fold.presses.items())),
         faults=tuple(fold.faults),
@@ -124,7 +126,7 @@ def report_of(found: SessionRecords, verification: Verification) -> SessionRepor
         refills=tuple(fold.refills),
         plunger=tuple(fold.plunger),
         others=tuple(fold.others),
-        timings=_timings([shot for _, shot in fold.shots]),
+        timings=timings_of([shot for _, shot in fold.shots]),
         proof=Proof(
             records=verification.records,
             damage=verification.what,
@@ -210,9 +212,9 @@ class _Fold:
         """Take what was in force: software, formulary, calibration. Return whether it was one of them."""
         match record:
             case Booted():
-                self.boots.append(_boot(entry, record, self._ledger.open_intent))
+                self.boots.append(boot_note(entry, record, self._ledger.open_intent))
             case FormularyTaken():
-                self.formularies.append(_formulary(entry, record))
+                self.formularies.append(formulary_note(entry, record))
             case SyringeCalibrated() if record.syringe_sha256 == self._syringe_sha256:
                 self.calibrations.append(
                     CalibrationNote(
@@ -250,9 +252,9 @@ class _Fold:
                     )
                 )  # fmt: skip
             case FaultRaised():
-                self.faults.append(_fault(entry, record))
+                self.faults.append(fault_note(entry, record))
             case FaultsCleared():
-                self.faults = [_cleared(fault, entry, record) for fault in self.faults]
+                self.faults = [cleared(fault, entry, record) for fault in self.faults]
             case Refilled():
                 self.refills.append(RefillNote(seq, at_ms, record.from_position, record.position, record.volume_nl))
             case PlungerHomed() | PlungerFound():
@@ -411,115 +413,4 @@ def _most_of(intent: MagazineIntent | None) -> int:
         Increments(max(0, intent.low_water - min(intent.targets, default=intent.low_water))),
         stroke_nl=Nanolitres(intent.stroke_nl),
         stroke_increments=Increments(intent.stroke_increments),
-    )
-
-
-def _boot(entry: Entry, record: Booted, open_intent: MagazineIntent | None) -> Boot:
-    return Boot(
-        seq=entry.seq,
-        at_ms=entry.ts_ms,
-        boot_id=entry.boot_id,
-        version=record.version,
-        configuration_sha256=record.configuration_sha256,
-        simulated=record.simulated,
-        open_magazine=open_intent.magazine_id if open_intent is not None else 0,
-    )
-
-
-def _formulary(entry: Entry, record: FormularyTaken) -> FormularyNote:
-    return FormularyNote(
-        seq=entry.seq,
-        at_ms=entry.ts_ms,
-        version=record.version,
-        sha256=record.sha256,
-        author=record.author,
-        signed_by=record.signed_by,
-        expires_ms=record.expires_ms,
-        rolled_back=record.rolled_back,
-        reason=record.reason,
-        by=record.by,
-        uid=record.uid,
-    )
-
-
-def _shot_note(entry: Entry, shot: ShotGiven) -> ShotNote:
-    return ShotNote(
-        seq=entry.seq,
-        at_ms=entry.ts_ms,
-        shot=shot.shot,
-        region=shot.region,
-        outcome=shot.outcome,
-        reason=_shot_reason(shot.reason),
-        planned_nl=shot.planned_nl,
-        booked_nl=shot.booked_nl,
-        entry_nl=shot.entry_nl,
-        dwell_nl=shot.dwell_nl,
-        exit_nl=shot.exit_nl,
-        depth_um=shot.depth_um,
-    )
-
-
-def _shot_reason(reason: str) -> str:
-    """Return a shot's reason with its fault's title beside the number."""
-    word, _, number = reason.partition(" ")
-    title = _title(int(number)) if word == "fault" and number.isdigit() else ""
-    return f"{reason}: {title}" if title else reason
-
-
-def _title(code: int) -> str:
-    """Return what a person is told of a fault; empty for a number that this software does not know."""
-    try:
-        return CATALOGUE[Fault(code)].title
-    except ValueError:
-        return ""
-
-
-def _fault(entry: Entry, record: FaultRaised) -> FaultNote:
-    return FaultNote(
-        seq=entry.seq,
-        at_ms=entry.ts_ms,
-        code=record.code,
-        title=_title(record.code) or record.name,
-        priority=record.priority,
-        latched=record.latched,
-        detail=record.detail,
-    )
-
-
-def _cleared(fault: FaultNote, entry: Entry, record: FaultsCleared) -> FaultNote:
-    if not fault.latched or fault.cleared_ms is not None or fault.code not in record.codes:
-        return fault
-    return replace(fault, cleared_ms=entry.ts_ms, cleared_by_uid=record.uid)
-
-
-def _uncertain(entry: Entry, record: MagazineSettled) -> UncertainMagazine:
-    return UncertainMagazine(
-        seq=entry.seq,
-        at_ms=entry.ts_ms,
-        magazine_id=record.magazine_id,
-        purpose=record.purpose,
-        reason=record.reason,
-        given_nl=record.given_nl,
-        shots=record.shots,
-    )
-
-
-def _timings(shots: Sequence[ShotGiven]) -> Timings:
-    def measured(name: str) -> list[int]:
-        return sorted(value for shot in shots if (value := getattr(shot, name)) >= 0)
-
-    presses = measured("press_to_step_us")
-    strokes, depths = measured("stroke_us"), measured("depth_um")
-    return Timings(
-        presses=len(presses),
-        press_to_step_us_p50=percentile(presses, 50),
-        press_to_step_us_p99=percentile(presses, 99),
-        press_to_step_us_max=percentile(presses, 100),
-        step_late_us_p50=percentile(measured("step_late_us_p50"), 50),
-        step_late_us_p99=percentile(measured("step_late_us_p99"), 100),
-        step_late_us_max=percentile(measured("step_late_us_max"), 100),
-        stroke_us_min=percentile(strokes, 0),
-        stroke_us_max=percentile(strokes, 100),
-        depth_um_min=percentile(depths, 0),
-        depth_um_max=percentile(depths, 100),
     )

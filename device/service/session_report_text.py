@@ -4,16 +4,29 @@ Owns form alone; every figure is `session_report`'s. Times are given in UTC and 
 volumes in microlitres to the nanolitre. What a record held and no line here has a place for is shown by its name.
 """
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import tzinfo
 from typing import Any, Final
 
-from device.core.journal_chain import TS_MS_MAX
-from device.core.patient_day import DAY_MS
 from device.core.records import SessionStarted
 from device.journal_reader import utc_text
+from device.service.report_words import (
+    COLUMNS,
+    counted,
+    decimal,
+    has_text,
+    heading,
+    in_mg,
+    in_ul,
+    item,
+    local,
+    printable,
+    row_of,
+    utc,
+    utc_and_local,
+    wrapped,
+)
 from device.service.session_records import SessionSummary
 from device.service.session_report import (
     Boot,
@@ -28,8 +41,6 @@ from device.service.session_report import (
     UncertainMagazine,
 )
 
-COLUMNS: Final = 100
-LABEL: Final = 13
 DIGEST: Final = 16
 """Digits shown of a file's digest: enough to tell two files apart; --json has them all."""
 
@@ -73,9 +84,9 @@ def _with_texts(value: Any, zone: tzinfo | None) -> Any:
     dated: dict[str, Any] = {}
     for name, one in value.items():
         dated[name] = _with_texts(one, zone)
-        if name.endswith("_ms") and isinstance(one, int) and _has_text(one):
+        if name.endswith("_ms") and isinstance(one, int) and has_text(one):
             stem = name.removesuffix("_ms")
-            dated[f"{stem}_utc"], dated[f"{stem}_local"] = utc_text(one), _local(one, zone)
+            dated[f"{stem}_utc"], dated[f"{stem}_local"] = utc_text(one), local(one, zone)
     return dated
 
 
@@ -90,12 +101,12 @@ def list_lines(sessions: Sequence[SessionSummary], zone: tzinfo | None) -> list[
         marks = [
             *([f"{one.partial} partial"] if one.partial else []),
             *([f"{one.uncertain} uncertain"] if one.uncertain else []),
-            *([_count(one.faults, "fault")] if one.faults else []),
+            *([counted(one.faults, "fault")] if one.faults else []),
             *(["simulated"] if one.simulated else []),
         ]
         lines.append(
-            f"{one.session_id:<17} {_local(one.started_ms, zone):<26} {_printable(one.patient) or '-':<13} "
-            f"{one.profile:<15} {one.shots:>5} {_ul(one.booked_nl):>11}  {one.end}"
+            f"{one.session_id:<17} {local(one.started_ms, zone):<26} {printable(one.patient) or '-':<13} "
+            f"{one.profile:<15} {one.shots:>5} {in_ul(one.booked_nl):>11}  {one.end}"
             + (f" ({', '.join(marks)})" if marks else "")
         )
     return lines
@@ -103,7 +114,7 @@ def list_lines(sessions: Sequence[SessionSummary], zone: tzinfo | None) -> list[
 
 def report_lines(report: SessionReport, zone: tzinfo | None) -> list[str]:
     """Return the report for people. What is wrong stands first and last."""
-    alarm = [line for problem in report.problems for line in _wrapped("!!! ", problem)]
+    alarm = [line for problem in report.problems for line in wrapped("!!! ", problem)]
     sections = [
         _header(report, zone),
         alarm,
@@ -128,34 +139,34 @@ def _header(report: SessionReport, zone: tzinfo | None) -> list[str]:
     vial = _vial(started.lot, started.lot_expires_ms, started.mixed_ms)
     title = f"Session {started.session_id}"
     mark = "SIMULATED: no patient was treated" if report.simulated else ""
-    weight = f", {_decimal(started.weight_g, 1000)} kg" if started.weight_g is not None else ", weight not given"
-    ended = "no record" if report.ended_ms is None else _both(report.ended_ms, zone)
+    weight = f", {decimal(started.weight_g, 1000)} kg" if started.weight_g is not None else ", weight not given"
+    ended = "no record" if report.ended_ms is None else utc_and_local(report.ended_ms, zone)
     lines = [
         f"{title}{mark:>{COLUMNS - len(title)}}",
         "=" * COLUMNS,
-        *_row("started", _both(report.started_ms, zone)),
-        *_row("ended", ended),
-        *_row("end", report.end + _lasted(report)),
-        *_row("patient", (started.patient or "without an id") + weight),
-        *_row("profile", f"{started.profile}, sha256 {started.profile_sha256[:DIGEST]}"),
-        *_row("serum", f"{started.serum}, sha256 {started.serum_sha256[:DIGEST]}"),
-        *_row("syringe", f"{started.syringe}, sha256 {started.syringe_sha256[:DIGEST]}"),
-        *(_row("operator", started.operator) if started.operator else []),
-        *(_row("vial", vial) if vial else []),
+        *row_of("started", utc_and_local(report.started_ms, zone)),
+        *row_of("ended", ended),
+        *row_of("end", report.end + _lasted(report)),
+        *row_of("patient", (started.patient or "without an id") + weight),
+        *row_of("profile", f"{started.profile}, sha256 {started.profile_sha256[:DIGEST]}"),
+        *row_of("serum", f"{started.serum}, sha256 {started.serum_sha256[:DIGEST]}"),
+        *row_of("syringe", f"{started.syringe}, sha256 {started.syringe_sha256[:DIGEST]}"),
+        *(row_of("operator", started.operator) if started.operator else []),
+        *(row_of("vial", vial) if vial else []),
     ]
     if started.checklist:
-        lines += _row("check-list", f"{started.checklist}, sha256 {started.checklist_sha256[:DIGEST]}")
+        lines += row_of("check-list", f"{started.checklist}, sha256 {started.checklist_sha256[:DIGEST]}")
     if started.formulary_version:
         digest = f"sha256 {started.formulary_sha256[:DIGEST]}"
-        lines += _row("formulary", f"version {started.formulary_version}, {digest}, when the session began")
-    lines += [line for one in report.formularies for line in _row("", _formulary(one))]
-    lines += [line for one in report.calibrations for line in _row("calibration", _calibration(one))]
+        lines += row_of("formulary", f"version {started.formulary_version}, {digest}, when the session began")
+    lines += [line for one in report.formularies for line in row_of("", _formulary(one))]
+    lines += [line for one in report.calibrations for line in row_of("calibration", _calibration(one))]
     if not report.calibrations:
-        lines += _row("calibration", "none of this syringe in the journal")
+        lines += row_of("calibration", "none of this syringe in the journal")
     lines += [line for number, boot in enumerate(report.boots) for line in _boot(boot, restarted=number > 0)]
     further = {field.name: getattr(started, field.name) for field in fields(SessionStarted)}
     shown = {name: value for name, value in further.items() if name not in _STARTED_SHOWN and value not in _EMPTY}
-    lines += [line for name, value in shown.items() for line in _row(name, str(value))]
+    lines += [line for name, value in shown.items() for line in row_of(name, str(value))]
     return lines
 
 
@@ -163,8 +174,8 @@ def _vial(lot: str, expires_ms: int, mixed_ms: int) -> str:
     """Return what was told of a vial; empty where nothing was."""
     told = (
         f"lot {lot}" if lot else "",
-        f"not to be given from {_utc(expires_ms)} on" if expires_ms else "",
-        f"mixed {_utc(mixed_ms)}" if mixed_ms else "",
+        f"not to be given from {utc(expires_ms)} on" if expires_ms else "",
+        f"mixed {utc(mixed_ms)}" if mixed_ms else "",
     )
     return ", ".join(filter(None, told))
 
@@ -181,8 +192,8 @@ def _lasted(report: SessionReport) -> str:
 
 def _calibration(one: CalibrationNote) -> str:
     return (
-        f"{_ul(one.measured_nl)} uL measured on {_utc(one.at_ms)} ({one.method}); the file says "
-        f"{_ul(one.stroke_nl)} uL; expires {_utc(one.expires_ms)}; record {one.seq}"
+        f"{in_ul(one.measured_nl)} uL measured on {utc(one.at_ms)} ({one.method}); the file says "
+        f"{in_ul(one.stroke_nl)} uL; expires {utc(one.expires_ms)}; record {one.seq}"
     )
 
 
@@ -190,51 +201,56 @@ def _formulary(one: FormularyNote) -> str:
     how = f"by {one.author}, signed by {one.signed_by}"
     if one.rolled_back:
         how += f"; ROLLED BACK by {one.by} (uid {one.uid}): {one.reason}"
-    return f"version {one.version} taken {_utc(one.at_ms)}: {how}; expires {_utc(one.expires_ms)}; record {one.seq}"
+    return f"version {one.version} taken {utc(one.at_ms)}: {how}; expires {utc(one.expires_ms)}; record {one.seq}"
 
 
 def _boot(boot: Boot, *, restarted: bool) -> list[str]:
     text = (
         f"{boot.version}, configuration {boot.configuration_sha256[:DIGEST]}, "
-        f"boot {boot.boot_id} of {_utc(boot.at_ms)}, record {boot.seq}"
+        f"boot {boot.boot_id} of {utc(boot.at_ms)}, record {boot.seq}"
     )
     if not restarted:
-        return _row("software", text)
+        return row_of("software", text)
     was = f"magazine {boot.open_magazine} was loaded" if boot.open_magazine else "nothing was loaded"
-    return _row("RESTARTED", f"{text}; {was} (by hand, after a crash or a power cut: no record says which)")
+    return row_of("RESTARTED", f"{text}; {was} (by hand, after a crash or a power cut: no record says which)")
 
 
 def _given(report: SessionReport) -> list[str]:
     volumes = report.volumes
     points = sum(report.started.region_points)
     lines = [
-        *_heading("What was given"),
-        *_row(
-            "booked", f"{_ul(volumes.booked_nl)} uL in {_count(report.shots, 'shot')}; {points or 'no'} points planned"
+        *heading("What was given"),
+        *row_of(
+            "booked",
+            f"{in_ul(volumes.booked_nl)} uL in {counted(report.shots, 'shot')}; {points or 'no'} points planned",
         ),
-        *_row("planned", f"{_ul(volumes.planned_nl)} uL for these shots"),
-        *_row(
+        *row_of("planned", f"{in_ul(volumes.planned_nl)} uL for these shots"),
+        *row_of(
             "by phase",
-            f"entry {_ul(volumes.entry_nl)} uL, dwell {_ul(volumes.dwell_nl)} uL, exit {_ul(volumes.exit_nl)} uL",
+            f"entry {in_ul(volumes.entry_nl)} uL, dwell {in_ul(volumes.dwell_nl)} uL, exit {in_ul(volumes.exit_nl)} uL",
         ),
-        *_row("elsewhere", f"primed {_ul(volumes.primed_nl)} uL into the air, drawn {_ul(volumes.drawn_nl)} uL"),
-        *_row("before", f"{_ul(report.before_nl)} uL to this patient in the 24 h before the session"),
+        *row_of(
+            "elsewhere",
+            f"primed {in_ul(volumes.primed_nl)} uL into the air, drawn {in_ul(volumes.drawn_nl)} uL",
+        ),
+        *row_of("before", f"{in_ul(report.before_nl)} uL to this patient in the 24 h before the session"),
     ]
     if volumes.uncertain_nl:
-        lines += _row(
-            "uncertain", f"{_ul(volumes.uncertain_nl)} uL of the booked are the most that can have been given"
+        lines += row_of(
+            "uncertain", f"{in_ul(volumes.uncertain_nl)} uL of the booked are the most that can have been given"
         )
     if report.open_magazine:
-        most = f"up to {_ul(volumes.open_most_nl)} uL more may have been given, or still be"
-        lines += _row("OPEN", f"magazine {report.open_magazine} has no outcome here: {most}")
+        most = f"up to {in_ul(volumes.open_most_nl)} uL more may have been given, or still be"
+        lines += row_of("OPEN", f"magazine {report.open_magazine} has no outcome here: {most}")
     for one in report.ingredients:
-        lines += _row(
+        lines += row_of(
             "ingredient",
-            f"{one.name}, {_decimal(one.concentration_ug_per_ml, 1000)} mg/mL: {_mg(one.session_ug)} mg in this "
-            f"session, {_mg(one.before_ug)} mg in the 24 h before, {_mg(one.session_ug + one.before_ug)} mg together",
+            f"{one.name}, {decimal(one.concentration_ug_per_ml, 1000)} mg/mL: {in_mg(one.session_ug)} mg in this "
+            f"session, {in_mg(one.before_ug)} mg in the 24 h before, {in_mg(one.session_ug + one.before_ug)} mg "
+            "together",
         )
     if not report.ingredients:
-        lines += _row("ingredient", "none in the record of the session's start")
+        lines += row_of("ingredient", "none in the record of the session's start")
     return lines
 
 
@@ -254,7 +270,7 @@ def _shots(report: SessionReport) -> list[str]:
         dwell_nl=report.volumes.dwell_nl,
         exit_nl=report.volumes.exit_nl,
     )
-    lines = [*_heading("Shots"), _TABLE.format(*heads)]
+    lines = [*heading("Shots"), _TABLE.format(*heads)]
     lines += [
         _TABLE.format(
             row.region[:18] or "-",
@@ -262,7 +278,7 @@ def _shots(report: SessionReport) -> list[str]:
             row.delivered,
             row.partial,
             row.uncertain,
-            *map(_ul, (row.booked_nl, row.entry_nl, row.dwell_nl, row.exit_nl)),
+            *map(in_ul, (row.booked_nl, row.entry_nl, row.dwell_nl, row.exit_nl)),
         )
         for row in (*report.regions, total)
     ]
@@ -286,51 +302,49 @@ def _evenness(report: SessionReport) -> list[str]:
     if not report.evenness:
         return []
     lines = [
-        *_heading("Evenness"),
+        *heading("Evenness"),
         _EVENNESS.format("region", "points", "given", "missed", "doubled", "open", "area cm2", "uL/cm2", "grid"),
     ]
     for row in report.evenness:
         area, density, grid = "-", "-", "-"
         if row.nl_per_cm2 is not None:
-            area, density = f"{row.area_mm2 / 100:.2f}", _ul(row.nl_per_cm2)
-            grid = f"{row.grid}, {_decimal(row.spacing_um, 1000)} mm"
+            area, density = f"{row.area_mm2 / 100:.2f}", in_ul(row.nl_per_cm2)
+            grid = f"{row.grid}, {decimal(row.spacing_um, 1000)} mm"
         counts = (row.points, row.given, row.missed, row.doubled, row.open)
         lines.append(_EVENNESS.format(row.region[:18], *counts, area, density, grid))
     for row in report.evenness:
         if row.partial:
-            lines += _row(
+            lines += row_of(
                 "partial", f"{row.region}, point {', '.join(map(str, row.partial))}: not all of the dose for certain"
             )
     if report.uncounted:
-        lines += _row("uncounted", f"{_count(report.uncounted, 'shot')} booked, which count for no point")
+        lines += row_of("uncounted", f"{counted(report.uncounted, 'shot')} booked, which count for no point")
     for one in report.marks:
         points = f"point {one.point}" if one.points == 1 else f"points {one.point} to {one.point + one.points - 1}"
         text = f"{points} of {one.region}: {_MARKS.get(one.mark, one.mark)}, by uid {one.uid}"
-        lines += _item(one.seq, one.at_ms, text)
+        lines += item(one.seq, one.at_ms, text)
     return lines
 
 
 def _shot(one: ShotNote) -> list[str]:
+    region = f" ({one.region})" if one.region else ""
     depth = f", needle {one.depth_um / 1000:.3f} mm deep" if one.depth_um >= 0 else ""
-    return _item(
-        one.seq,
-        one.at_ms,
-        f"shot {one.shot}{f' ({one.region})' if one.region else ''} {one.outcome}: {one.reason or 'no reason'}; booked "
-        f"{_ul(one.booked_nl)} of {_ul(one.planned_nl)} uL (entry {_ul(one.entry_nl)}, dwell {_ul(one.dwell_nl)}, exit "
-        f"{_ul(one.exit_nl)}){depth}",
-    )
+    phases = f"entry {in_ul(one.entry_nl)}, dwell {in_ul(one.dwell_nl)}, exit {in_ul(one.exit_nl)}"
+    booked = f"booked {in_ul(one.booked_nl)} of {in_ul(one.planned_nl)} uL ({phases})"
+    text = f"shot {one.shot}{region} {one.outcome}: {one.reason or 'no reason'}; {booked}{depth}"
+    return item(one.seq, one.at_ms, text)
 
 
 def _hands(report: SessionReport) -> list[str]:
     """Return what people did: commands, and presses that fired nothing."""
-    lines = _heading("Commands")
+    lines = heading("Commands")
     for one in report.commands:
         answer = "accepted" if one.accepted else f"REFUSED: {one.reason}"
-        lines += _item(one.seq, one.at_ms, f"{one.command} by uid {one.uid} (pid {one.pid}): {answer}")
+        lines += item(one.seq, one.at_ms, f"{one.command} by uid {one.uid} (pid {one.pid}): {answer}")
     if not report.commands:
         lines.append("none")
     presses = ", ".join(f"{one.presses} {one.reason}" for one in report.refused_presses)
-    return [*lines, *_row("presses", f"refused: {presses or 'none'}")]
+    return [*lines, *row_of("presses", f"refused: {presses or 'none'}")]
 
 
 def _gun(report: SessionReport) -> list[str]:
@@ -340,12 +354,12 @@ def _gun(report: SessionReport) -> list[str]:
         *((one.seq, one.at_ms, _magazine(one)) for one in report.uncertain_magazines),
         *((one.seq, one.at_ms, _plunger(one)) for one in report.plunger),
     ]
-    lines = _heading("Faults and doubts")
-    lines += [line for note in sorted(met) for line in _item(*note)] or ["none"]
-    lines += ["", *_heading("Refills")]
+    lines = heading("Faults and doubts")
+    lines += [line for note in sorted(met) for line in item(*note)] or ["none"]
+    lines += ["", *heading("Refills")]
     for refill in report.refills:
         way = f"from increment {refill.from_position} to {refill.position}"
-        lines += _item(refill.seq, refill.at_ms, f"{_ul(refill.volume_nl)} uL drawn, {way}")
+        lines += item(refill.seq, refill.at_ms, f"{in_ul(refill.volume_nl)} uL drawn, {way}")
     if not report.refills:
         lines.append("none")
     return [*lines, "", *_timings(report)]
@@ -357,7 +371,7 @@ def _fault(fault: FaultNote) -> str:
     elif fault.cleared_ms is None:
         cleared = "NOT CLEARED in this session"
     else:
-        cleared = f"cleared {_utc(fault.cleared_ms)} by uid {fault.cleared_by_uid}"
+        cleared = f"cleared {utc(fault.cleared_ms)} by uid {fault.cleared_by_uid}"
     detail = f" ({fault.detail})" if fault.detail else ""
     return f"fault {fault.code}, {fault.priority}: {fault.title}{detail}; {cleared}"
 
@@ -365,7 +379,7 @@ def _fault(fault: FaultNote) -> str:
 def _magazine(one: UncertainMagazine) -> str:
     return (
         f"magazine {one.magazine_id} ({one.purpose}) settled as UNCERTAIN: {one.reason}; booked at the most, "
-        f"{_ul(one.given_nl)} uL in {_count(one.shots, 'shot')}"
+        f"{in_ul(one.given_nl)} uL in {counted(one.shots, 'shot')}"
     )
 
 
@@ -378,20 +392,20 @@ def _plunger(one: PlungerNote) -> str:
 def _timings(report: SessionReport) -> list[str]:
     timings = report.timings
     if timings.stroke_us_max < 0:
-        return [*_heading("Timings"), "no shot was measured"]
+        return [*heading("Timings"), "no shot was measured"]
     return [
-        *_heading("Timings"),
-        *_row(
+        *heading("Timings"),
+        *row_of(
             "first step",
             f"p50 {timings.press_to_step_us_p50} us, p99 {timings.press_to_step_us_p99} us, at most "
-            f"{timings.press_to_step_us_max} us after {_count(timings.presses, 'press', 'presses')}",
+            f"{timings.press_to_step_us_max} us after {counted(timings.presses, 'press', 'presses')}",
         ),
-        *_row(
+        *row_of(
             "steps late",
             f"p50 {timings.step_late_us_p50} us (median shot), p99 {timings.step_late_us_p99} us (worst shot), at most "
             f"{timings.step_late_us_max} us",
         ),
-        *_row(
+        *row_of(
             "strokes",
             f"{timings.stroke_us_min / 1000:.1f} to {timings.stroke_us_max / 1000:.1f} ms, "
             f"{timings.depth_um_min / 1000:.3f} to {timings.depth_um_max / 1000:.3f} mm deep",
@@ -401,13 +415,13 @@ def _timings(report: SessionReport) -> list[str]:
 
 def _others(report: SessionReport) -> list[list[str]]:
     sections = []
-    for kinds, heading in SECTIONS:
+    for kinds, title in SECTIONS:
         found = [one for one in report.others if one.kind in kinds]
-        sections.append([*_heading(heading), *(_other_lines(found) or ["none"])])
+        sections.append([*heading(title), *(_other_lines(found) or ["none"])])
     headed = {kind for kinds, _ in SECTIONS for kind in kinds}
     others = [one for one in report.others if one.kind not in headed]
     if others:
-        sections.append([*_heading("Other records"), *_other_lines(others)])
+        sections.append([*heading("Other records"), *_other_lines(others)])
     return sections
 
 
@@ -415,7 +429,7 @@ def _other_lines(others: Iterable[OtherNote]) -> list[str]:
     lines: list[str] = []
     for one in others:
         values = " ".join(f"{name}={value}" for name, value in one.fields.items() if value not in ("", None, []))
-        lines += _item(one.seq, one.at_ms, f"{one.kind} {values}")
+        lines += item(one.seq, one.at_ms, f"{one.kind} {values}")
     return lines
 
 
@@ -431,74 +445,10 @@ def _proof(report: SessionReport) -> list[str]:
     if report.problems:
         agree = "SEE THE PROBLEMS"
     return [
-        *_heading("Proof"),
-        *_row("chain", chain),
-        *_row("session", f"records {proof.first_seq} to {proof.last_seq}"),
-        *_row("hash", proof.last_hash),
-        *_row("", f"of record {proof.last_seq}, boot {proof.last_boot_id}: it covers every record from the first on"),
-        *_row("totals", agree),
+        *heading("Proof"),
+        *row_of("chain", chain),
+        *row_of("session", f"records {proof.first_seq} to {proof.last_seq}"),
+        *row_of("hash", proof.last_hash),
+        *row_of("", f"of record {proof.last_seq}, boot {proof.last_boot_id}: it covers every record from the first on"),
+        *row_of("totals", agree),
     ]
-
-
-def _heading(text: str) -> list[str]:
-    return [text, "-" * len(text)]
-
-
-def _row(label: str, text: str) -> list[str]:
-    return _wrapped(f"{label:<{LABEL - 1}} ", text)
-
-
-def _item(seq: int, at_ms: int, text: str) -> list[str]:
-    return _wrapped(f"{seq:>7}  {_utc(at_ms)}  ", text)
-
-
-def _wrapped(prefix: str, text: str) -> list[str]:
-    """Return `text` behind `prefix`, wrapped; a word longer than the room (an unbroken name) is broken too."""
-    return textwrap.wrap(
-        _printable(text), COLUMNS, initial_indent=prefix, subsequent_indent=" " * len(prefix), break_on_hyphens=False
-    ) or [prefix.rstrip()]
-
-
-def _printable(text: str) -> str:
-    """Return `text` with what a terminal would obey and not show, as from a free-text field, made visible."""
-    return "".join(one if one.isprintable() else "\ufffd" for one in text)
-
-
-def _has_text(at_ms: int) -> bool:
-    # Less than a day before the end of what has a text: any time zone's then has one, too.
-    return 0 < at_ms <= TS_MS_MAX - DAY_MS
-
-
-def _utc(at_ms: int) -> str:
-    return utc_text(at_ms) if _has_text(at_ms) else "at an unknown time"
-
-
-def _local(at_ms: int, zone: tzinfo | None) -> str:
-    if not _has_text(at_ms):
-        return "at an unknown time"
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
-    text = moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %z")
-    return f"{text[:-2]}:{text[-2:]}"
-
-
-def _both(at_ms: int, zone: tzinfo | None) -> str:
-    return f"{_utc(at_ms)}, local {_local(at_ms, zone)}" if _has_text(at_ms) else "at an unknown time"
-
-
-def _ul(volume_nl: int) -> str:
-    return _decimal(volume_nl, 1000, digits=3)
-
-
-def _count(number: int, one: str, more: str = "") -> str:
-    return f"{number} {one if number == 1 else more or one + 's'}"
-
-
-def _mg(mass_ug: int) -> str:
-    return _decimal(mass_ug, 1000, digits=3)
-
-
-def _decimal(value: int, unit: int, *, digits: int = 0) -> str:
-    """Return `value / unit` exactly, for a unit of 1000, with at least so many digits behind the point."""
-    whole, rest = divmod(abs(value), unit)
-    behind = f"{rest:03d}".rstrip("0").ljust(digits, "0")
-    return f"{'-' if value < 0 else ''}{whole}" + (f".{behind}" if behind else "")

@@ -1,6 +1,6 @@
 """A session is reported in the words, columns and figures that were reviewed."""
 
-from device.service.session_report_text import COLUMNS
+from device.service.report_words import COLUMNS
 from tests.golden.compared import check_golden
 from tests.golden.session_report import GOLDEN, whole_text
 

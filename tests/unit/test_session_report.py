@@ -6,8 +6,9 @@ from typing import Any
 
 from device.core.records import MagazineIntent, MagazineSettled, Record, SessionEnded, SessionStarted, ShotGiven
 from device.journal_reader import Verification
+from device.service.report_words import COLUMNS
 from device.service.session_report import SessionReport, Volumes
-from device.service.session_report_text import COLUMNS, list_lines, report_json, report_lines
+from device.service.session_report_text import list_lines, report_json, report_lines
 from tests.support.sessions import (
     CALIBRATED,
     SESSION_ID,
