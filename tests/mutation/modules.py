@@ -43,6 +43,8 @@ _CARE: Final = (
     "tests/unit/test_changes.py",
 )
 _COURSE: Final = ("tests/unit/test_course.py", "tests/unit/test_course_sessions.py")
+_FORMULARY: Final = ("tests/unit/test_formulary.py", "tests/unit/test_machine_sessions.py")
+_SOFT: Final = ("tests/unit/test_soft_limits.py", "tests/unit/test_course_sessions.py")
 _REGIONS: Final = ("tests/unit/test_region_plan.py", "tests/unit/test_points.py")
 _PUMP: Final = (
     "tests/unit/test_cavro_program.py",
@@ -61,6 +63,11 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/unit/test_patient_day.py",
     ),
     "device/core/patient_day.py": _CLINIC,
+    "device/core/patient_hour.py": ("tests/unit/test_patient_hour.py",),
+    "device/core/soft_limits.py": _SOFT,
+    "device/core/overriding.py": _SOFT,
+    "device/core/formulary.py": _FORMULARY,
+    "device/core/upkeep.py": (*_FORMULARY, "tests/unit/test_calibration.py"),
     "device/core/calibration.py": _CLINIC,
     "device/core/course.py": _COURSE,
     "device/core/checklist.py": _CARE,
@@ -77,8 +84,10 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "device/core/points.py": _REGIONS,
     "device/core/treatment.py": (*_REGIONS, *_MACHINE),
     "device/core/firing.py": _MACHINE,
+    "device/core/presses.py": ("tests/unit/test_presses.py", *_MACHINE),
     "device/core/booking.py": ("tests/unit/test_ledger.py", *_MACHINE),
     "device/core/safety.py": _MACHINE,
+    "device/core/alarms.py": ("tests/unit/test_alarms.py", *_MACHINE),
     "device/core/interlocks.py": _SCAN,
     "device/core/retreat.py": _SCAN,
     "device/core/scan_shots.py": _SCAN,

@@ -11,6 +11,7 @@ from device.controller.live import checklist_items, refusals, snapshot
 from device.controller.recovery import restored_session
 from device.core.checklist import Checklist, Item, checklist_refusals, missing_checklist, open_items
 from device.core.console import Console, State
+from device.core.effects import Reply
 from device.core.events import CheckRequested
 from device.core.ledger import Ledger, apply
 from device.core.machine import step
@@ -77,6 +78,7 @@ def test_each_item_is_a_record_of_what_was_shown_and_who_said_so() -> None:
     assert command == CommandTaken("session check", 1000, 77, accepted=True, reason="")
     assert first == ItemChecked("s-1", "standard", "disinfected", "done: scalp disinfected", "a nurse", 1000)
     assert second.item == "music"
+    assert reply_in(effects) == Reply(REQUEST, accepted=True, reasons=())
 
 
 def test_an_unknown_item_is_refused_with_those_there_are_and_nothing_of_the_command_counts() -> None:

@@ -52,6 +52,12 @@ def test_a_minutes_shots_are_one_run_dated_by_its_last() -> None:
     assert runs == (Run("anna", NOON_MS, NOON_MS + RUN_MS - 1, 2), Run("anna", NOON_MS + RUN_MS, NOON_MS + RUN_MS, 1))
 
 
+def test_the_same_millisecond_is_one_run_and_no_shots_are_none() -> None:
+    once = with_shots((), patient="anna", at_ms=5, shots=1)
+    assert with_shots(once, patient="anna", at_ms=5, shots=2) == (Run("anna", 5, 5, 3),)
+    assert with_shots(once, patient="anna", at_ms=5 + RUN_MS, shots=0) == once
+
+
 def test_what_was_given_at_an_unknown_time_is_dated_by_what_comes_after_it() -> None:
     runs = with_shots((), patient="anna", at_ms=UNKNOWN_MS, shots=3)
     assert dated(runs, UNKNOWN_MS) == runs

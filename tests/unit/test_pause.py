@@ -71,9 +71,10 @@ def test_pause_and_resume_are_records_behind_their_commands() -> None:
         CommandTaken("session pause", 1000, 77, accepted=True, reason=""),
         SessionPaused("s-1", "operator"),
     ]
-    assert reply_in(effects).accepted
+    assert reply_in(effects) == Reply(PAUSE.request, accepted=True, reasons=())
     console, effects = step(console, RESUME)
     assert records_in(effects)[1] == SessionResumed("s-1")
+    assert reply_in(effects) == Reply(RESUME.request, accepted=True, reasons=())
     assert console.ledger.session == SESSION.ledger.session
 
 

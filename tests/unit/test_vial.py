@@ -115,6 +115,8 @@ def test_a_clock_that_fell_behind_makes_nothing_younger() -> None:
     mixed = Vial(mixed_ms=NOON_MS, told_ms=NOON_MS)
     assert age_refusals(mixed, None, SERUM, now_ms=NOON_MS + 4 * HOUR_MS) != ()
     assert age_refusals(mixed, None, SERUM, now_ms=NOON_MS - 100 * HOUR_MS) == ()
+    # Mixed later than it was told: it is at least as late as that, too.
+    assert age_refusals(Vial("L-1", NOON_MS, mixed_ms=NOON_MS, told_ms=1), None, plain, now_ms=2) != ()
 
 
 def test_what_was_drawn_ages_with_its_vial_until_the_syringe_is_emptied() -> None:
@@ -124,6 +126,24 @@ def test_what_was_drawn_ages_with_its_vial_until_the_syringe_is_emptied() -> Non
     fresh = replace(VIAL, mixed_ms=late_ms, told_ms=late_ms)
     assert [one.message for one in age_refusals(fresh, drawn.drawn, SERUM, now_ms=late_ms)] == [f"{MIXED}: {EMPTY}"]
     assert apply(drawn, PlungerHomed(position=0)).drawn is None
+    # What is wrong with both is told of both.
+    both = [one.message for one in age_refusals(VIAL, drawn.drawn, SERUM, now_ms=late_ms)]
+    assert both == [f"{MIXED}: {ANOTHER}", f"{MIXED}: {EMPTY}"]
+
+
+def test_the_gun_is_not_armed_with_something_old_in_the_syringe_behind_a_fresh_vial() -> None:
+    late_ms = NOON_MS + 3 * HOUR_MS
+    drawn = apply(OPEN.ledger, Refilled(0, FILLED, 400_000))
+    changed = VialChanged("s-1", "L-2", late_ms + HOUR_MS, late_ms, 0, late_ms)
+    console = replace(OPEN, ledger=apply(drawn, changed))
+    assert why(console, ArmRequested(at(late_ms))) == (f"{MIXED}: {EMPTY}",)
+
+
+def test_what_is_in_the_syringe_is_at_least_as_late_as_the_later_of_its_vials_was_told() -> None:
+    early, late = Vial("a", expires_ms=9, told_ms=3), Vial("b", expires_ms=20, told_ms=9)
+    for mixture in (drawn_together(early, late), drawn_together(late, early)):
+        assert (mixture.lot, mixture.told_ms) == ("a", 9)
+        assert mixture.ends(make_serum(), now_ms=4) != ()
 
 
 def test_what_is_drawn_on_top_of_something_old_is_as_old() -> None:
