@@ -101,6 +101,7 @@ def test_the_same_fault_raised_again_after_its_clearing_is_a_new_alarm() -> None
 def test_silence_pauses_the_sound_and_ends_by_itself() -> None:
     alarms = silenced(begun(HIGH), after_s(4))
     assert alarms.silent_ns(after_s(10)) == SILENCE_NS - 6 * NS_PER_S
+    assert [alarms.silent_ns(after_s(later_s)) for later_s in (124, 125)] == [0, 0]
     assert alarms.priority is Priority.HIGH
     alarms, heard = bursts(alarms, [HIGH], until_s=140)
     assert heard == [(124, Priority.HIGH), (134, Priority.HIGH)]

@@ -222,6 +222,7 @@ def test_a_point_whose_shot_was_taken_back_is_given_again_and_both_shots_are_boo
     [
         (READY, PointSkipRequested(REQUEST, 4), "crown has 3 points left: skip 1 to 3"),
         (treated(2), PointSkipRequested(REQUEST, 2), "crown has 1 point left: skip 1 to 1"),
+        (treated(1), PointSkipRequested(REQUEST, 3), "crown has 2 points left: skip 1 to 2"),
         (READY, PointSkipRequested(REQUEST, 0), "crown has 3 points left: skip 1 to 3"),
         (treated(5), SKIP, "all 5 planned points are treated or skipped"),
         (after(treated(1), REPEAT), SKIP, "a repeat waits for its shot: give it, or `mesogun point undo`"),

@@ -178,6 +178,24 @@ def test_an_hour_of_hammering_at_the_lock_out_s_bound_makes_a_score_of_records()
     assert len(hammered(FIRING, presses)[1]) <= EACH + ceil(log2(presses)) < 30
 
 
+def test_a_press_that_is_not_told_yet_writes_nothing_at_all() -> None:
+    # Not even an empty commit, which would have the disk made durable for each press of a hammering hand.
+    console, _ = hammered(FIRING, EACH)
+    assert step(console, BUSY)[1] == (SoundRefusal(),)
+
+
+def test_what_is_not_told_yet_takes_nothing_from_the_step_it_goes_with() -> None:
+    silence = replace(SILENCE, request=replace(REQUEST, number=21))
+    quiet, _ = hammered(FAULT, EACH, NOT_ARMED)
+    hammering, _ = hammered(quiet, 3, NOT_ARMED)
+    alone, together = step(quiet, silence)[1], step(hammering, silence)[1]
+    untold = PressRefused("s-1", why(FAULT), presses=3)
+    assert len(alone) > 1
+    assert together == tuple(
+        replace(effect, records=(untold, *effect.records)) if isinstance(effect, Commit) else effect for effect in alone
+    )
+
+
 def test_what_is_not_told_yet_goes_in_front_of_the_next_record() -> None:
     console, told = hammered(SESSION, 13, NOT_ARMED)
     assert sum(told) == 8

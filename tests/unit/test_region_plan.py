@@ -90,6 +90,8 @@ def test_skipped_points_are_missed_and_the_next_shot_goes_behind_them() -> None:
     assert progress.left == 2
     assert progress.tallies() == (Tally(3, 1, 2, 0, ()), Tally(2, 0, 0, 0, ()))
     assert list(progress.ahead()) == [(1, 2)]
+    # Skipped by two words as by one.
+    assert shots(TWO, 1).skipped(1).skipped(1).tallies() == progress.tallies()
 
 
 @pytest.mark.parametrize("points", [-1, 0, 6])
