@@ -76,8 +76,8 @@ POINT_BUGS: Final = (
         file="device/core/limits.py",
         changes=(
             (
-                "self.reached_nl * 100 > limits.region_nl_per_cm2 * self.area_mm2",
-                "self.reached_nl * 100 // self.area_mm2 > limits.region_nl_per_cm2",
+                "self.reached_nl * 100 > most_nl_per_cm2 * self.area_mm2",
+                "self.reached_nl * 100 // self.area_mm2 > most_nl_per_cm2",
             ),
         ),
         mistake="rounding lets a region pass its limit",
