@@ -52,7 +52,6 @@ class SessionTotals:
     `progress` is how far the planned points are, `region_nl` what is booked in each region, in the plan's order.
     `checked` are the confirmed items of its check-list. `vial` is what was told of the one that it draws from.
     `paused`: nothing is primed or armed until somebody resumes it. `earlier_vials_nl` was drawn from vials before that.
-    `unprimed`: needle or syringe are new and were not primed yet; `unhomed`: the new syringe's plunger was not homed.
     """
 
     started: SessionStarted
@@ -68,8 +67,6 @@ class SessionTotals:
     vial: Vial = UNTOLD
     paused: bool = False
     earlier_vials_nl: int = 0
-    unprimed: bool = False
-    unhomed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,8 @@ class Ledger:
     has no outcome yet. `faults` are the latched ones that nobody cleared. `past` are the ended sessions that gave
     something, the latest last. `calibrations` hold one for each syringe that was measured, `courses` how far each
     patient has come in each course. `formulary` came into force last. `drawn` is the age of what is in the syringe.
-    `needle` is the one on the handpiece, whatever session it was put on in.
+    `needle` is the one on the handpiece, whatever session it was put on in. `unprimed`: needle or syringe are new and
+    were not primed yet; `unhomed`: the new syringe's plunger was not homed. Both outlast the session.
     `console_key` is the public half of the key that signs summaries.
     """
 
@@ -111,6 +109,8 @@ class Ledger:
     courses: tuple[CoursePast, ...] = ()
     drawn: Vial | None = None
     needle: Needle = Needle()
+    unprimed: bool = False
+    unhomed: bool = False
     console_key: str = ""
 
 
@@ -194,18 +194,18 @@ def _started(ledger: Ledger, record: SessionStarted) -> Ledger:
     new_needle = record.needle not in ("", ledger.needle.needle)
     return replace(
         ledger,
-        session=replace(_opened(record), vial=vial, unprimed=new_needle),
+        session=replace(_opened(record), vial=vial),
         carry=0,
         past=dated(ledger.past, record.at_ms),
         runs=runs_dated(ledger.runs, record.at_ms),
         needle=Needle(record.needle) if new_needle else ledger.needle,
+        unprimed=ledger.unprimed or new_needle,
     )
 
 
 def _homed(ledger: Ledger, record: PlungerHomed) -> Ledger:
-    session = replace(ledger.session, unhomed=False) if ledger.session is not None else None
     place = record.position
-    return replace(ledger, session=session, content=None, drawn=None, position=place, low_water=place, play_open=False)
+    return replace(ledger, unhomed=False, content=None, drawn=None, position=place, low_water=place, play_open=False)
 
 
 def _looked_after(ledger: Ledger, record: Record) -> Ledger:
@@ -226,10 +226,9 @@ def _looked_after(ledger: Ledger, record: Record) -> Ledger:
             earlier_nl = session.earlier_vials_nl + session.drawn_nl
             session = replace(session, vial=vial, drawn_nl=0, earlier_vials_nl=earlier_nl)
         case NeedleChanged():
-            session = replace(session, unprimed=True)
-            return replace(ledger, session=session, needle=Needle(record.needle))
+            return replace(ledger, unprimed=True, needle=Needle(record.needle))
         case SyringeChanged():
-            session = replace(session, unprimed=True, unhomed=True)
+            return replace(ledger, unprimed=True, unhomed=True)
         case _:
             return ledger
     return replace(ledger, session=session)
@@ -261,8 +260,9 @@ def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
 def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
     session = ledger.session
     if session is not None and record.purpose == Purpose.PRIME.value:
-        unprimed = session.unprimed and (record.reason != "complete" or record.given_nl <= 0)
-        session = replace(session, primed_nl=session.primed_nl + record.given_nl, unprimed=unprimed)
+        unprimed = ledger.unprimed and (record.reason != "complete" or record.given_nl <= 0)
+        ledger = replace(ledger, unprimed=unprimed)
+        session = replace(session, primed_nl=session.primed_nl + record.given_nl)
     elif session is not None:
         session = replace(
             session,

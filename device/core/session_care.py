@@ -29,7 +29,7 @@ def not_cared_for(console: Console) -> tuple[Refusal, ...]:
     session, totals = console.session, console.ledger.session
     if session is None or totals is None:
         return ()
-    unprimed = (Refusal("prime", UNPRIMED),) if totals.unprimed else ()
+    unprimed = (Refusal("prime", UNPRIMED),) if console.ledger.unprimed else ()
     return (*checklist_refusals(session.checklist, totals.checked), *unprimed)
 
 
@@ -49,8 +49,7 @@ def paused(console: Console) -> tuple[str, ...]:
 
 def held_back(console: Console) -> tuple[str, ...]:
     """Return why the session lets nothing be primed or armed: it is paused, or its syringe was just changed."""
-    totals = console.ledger.session
-    return (*paused(console), *((UNHOMED,) if totals is not None and totals.unhomed else ()))
+    return (*paused(console), *((UNHOMED,) if console.ledger.unhomed else ()))
 
 
 def paused_by_restart(console: Console) -> Step:

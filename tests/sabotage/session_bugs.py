@@ -83,7 +83,7 @@ SESSION_BUGS: Final = (
     PlantedBug(
         name="new-needle-fired-unprimed",
         file=_LEDGER,
-        changes=(("            session = replace(session, unprimed=True)\n", ""),),
+        changes=(("replace(ledger, unprimed=True, needle=", "replace(ledger, needle="),),
         mistake="the first shots of a new needle are air, and booked as serum",
         breaks="dose",
         caught_by=(f"{_CHANGES}::test_a_new_needle_counts_its_shots_anew_and_wants_a_prime",),

@@ -15,9 +15,11 @@ from device.core.events import (
     ChangeSyringeRequested,
     ChangeVialRequested,
     Command,
+    FaultClearRequested,
     PlungerAtTop,
     PositionRead,
     PumpLoaded,
+    PumpProbed,
     RefillDone,
     SessionStopRequested,
 )
@@ -25,7 +27,7 @@ from device.core.ledger import Ledger, Needle, apply
 from device.core.machine import step
 from device.core.operations import EMPTIES_SYRINGE
 from device.core.patient_hour import HOUR_MS
-from device.core.realtime_messages import EndReason, Home, Homed, Loaded
+from device.core.realtime_messages import EndReason, Home, Homed, Loaded, Ready
 from device.core.records import CommandTaken, NeedleChanged, SessionStarted, SyringeChanged, VialChanged
 from device.core.session_care import UNHOMED, UNPRIMED
 from device.core.treatment import refill_target
@@ -44,6 +46,7 @@ from tests.support.machine import (
     SESSION,
     SETTLING,
     START_SESSION,
+    STOP_PRESSED,
     TYPICAL,
     after,
     magazine_ended,
@@ -268,3 +271,32 @@ def test_the_handlers_ask_for_a_session_themselves() -> None:
 def test_a_record_of_no_session_changes_nothing() -> None:
     for record in (VialChanged("s-1", "", 0, 0, 0, 0), NeedleChanged("s-1", "", 0), SyringeChanged("s-1", "1ml")):
         assert apply(Ledger(), record) == Ledger()
+
+
+def broken_off(console: Console) -> Console:
+    """Return the console whose homing a stop has ended, after the fault was cleared: the plunger stands where it was."""
+    stood = console.ledger.position
+    assert stood is not None
+    cleared = after(console, STOP_PRESSED, FaultClearRequested(REQUEST))
+    return after(cleared, PumpProbed(Increments(stood)), Ready(homed=True))
+
+
+STOP = SessionStopRequested(REQUEST)
+
+
+def test_a_needle_that_was_changed_is_primed_whatever_session_it_is_fired_in() -> None:
+    for ended in (after(TWO_GIVEN, NEEDLE, STOP), after(DISARMED, replace(START_SESSION, needle="n-9"), STOP)):
+        again = after(ended, START_SESSION)
+        assert again.state is State.SESSION
+        assert why(again, ARM) == (UNPRIMED,)
+        assert not primed(again).ledger.unprimed
+
+
+def test_a_syringe_that_was_changed_is_homed_and_primed_whatever_session_it_is_fired_in() -> None:
+    left = after(broken_off(after(TWO_GIVEN, SYRINGE)), STOP)
+    assert left.state is State.DISARMED
+    again = after(left, START_SESSION)
+    assert why(again, PRIME) == (UNHOMED,)
+    assert why(again, ARM) == (UNHOMED, UNPRIMED)
+    homed = after(left, HOME_PLUNGER, Homed(0), PlungerAtTop(Increments(0)), START_SESSION)
+    assert why(homed, ARM) == (UNPRIMED,)
