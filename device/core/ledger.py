@@ -164,6 +164,11 @@ def _moved(ledger: Ledger, record: Refilled | PlungerHomed | PlungerFound) -> Le
                 # It moved toward the needle: that repaid of a suck-back what it went.
                 return replace(ledger, position=record.position, low_water=min(ledger.low_water, record.position))
             owed = max(0, record.expected - ledger.low_water)
+            if (session := ledger.session) is not None:
+                # A refill that was broken off: what it drew is as if the end of it had been told.
+                content, drawn = ledger.content or session.started, drawn_together(ledger.drawn, session.vial)
+                drawn_nl = session.drawn_nl + record.volume_nl
+                ledger = replace(ledger, session=replace(session, drawn_nl=drawn_nl), content=content, drawn=drawn)
             return replace(ledger, position=record.position, low_water=record.position - owed, play_open=True)
 
 

@@ -79,7 +79,7 @@ def test_probed(console: Console, event: PumpProbed) -> Step:
     elif event.position is not None and console.ledger.position is not None:
         expected = console.ledger.position
         if abs(event.position - expected) > POSITION_TOLERANCE:
-            record = PlungerFound(expected=expected, position=event.position)
+            record = _found(console, expected, event.position)
             records.append(record)
             if event.position < console.ledger.low_water:
                 found = (Fault.PUMP_POSITION_MISMATCH, f"expected {expected}, found {event.position} increments")
@@ -91,6 +91,13 @@ def test_probed(console: Console, event: PumpProbed) -> Step:
     if found is not None:
         return prepend(effects, fault(console, *found))
     return console, (*effects, Send(Reset()))
+
+
+def _found(console: Console, expected: int, position: int) -> PlungerFound:
+    """Return the record of a plunger that stands elsewhere: what it drew in a session came from that one's vial."""
+    drawn = Increments(max(0, position - expected))
+    volume_nl = console.session.syringe.volume_of(drawn) if console.session is not None else 0
+    return PlungerFound(expected=expected, position=position, volume_nl=volume_nl)
 
 
 def test_ready(console: Console, event: Ready) -> Step:

@@ -202,11 +202,15 @@ class PlungerHomed:
 
 @dataclass(frozen=True, slots=True)
 class PlungerFound:
-    """At a self-test the plunger stood elsewhere than booked (an interrupted refill, or moved by hand)."""
+    """At a self-test the plunger stood elsewhere than booked (an interrupted refill, or moved by hand).
+
+    `volume_nl` is what the open session drew by it, 0 where the plunger stood lower or no session was open.
+    """
 
     KIND: ClassVar[str] = "plunger_found"
     expected: int
     position: int
+    volume_nl: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,12 +216,13 @@ class PlungerHomedEvent(Message):
 
 
 class PlungerFoundEvent(Message):
-    """At a self-test the plunger stood elsewhere than booked."""
+    """At a self-test the plunger stood elsewhere than booked; the open session drew so much by it."""
 
     kind: Literal["plunger_found"] = "plunger_found"
     kind_code: Literal[12] = 12
     expected: int
     position: int
+    volume_ul: float
 
 
 class SyringeCalibratedEvent(Message):

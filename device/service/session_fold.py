@@ -258,8 +258,10 @@ class _Fold:
             case Refilled():
                 self.refills.append(RefillNote(seq, at_ms, record.from_position, record.position, record.volume_nl))
             case PlungerHomed() | PlungerFound():
-                expected = record.expected if isinstance(record, PlungerFound) else None
-                self.plunger.append(PlungerNote(seq, at_ms, record.position, expected))
+                expected, drawn_nl = (
+                    (record.expected, record.volume_nl) if isinstance(record, PlungerFound) else (None, 0)
+                )
+                self.plunger.append(PlungerNote(seq, at_ms, record.position, expected, drawn_nl))
             case _ if not self._sort_standing(entry, record):
                 self.others.append(OtherNote(seq, at_ms, entry.kind, dict(entry.body)))
 
@@ -275,7 +277,7 @@ class _Fold:
             uncertain_nl=sum(shot.booked_nl for shot in shots if shot.outcome == Outcome.UNCERTAIN.value),
             open_most_nl=_most_of(self.open_intent),
             primed_nl=sum(one.given_nl for _, one in self.settled if one.purpose == Purpose.PRIME.value),
-            drawn_nl=sum(refill.volume_nl for refill in self.refills),
+            drawn_nl=sum(one.volume_nl for one in self.refills) + sum(one.volume_nl for one in self.plunger),
         )
 
     def regions(self) -> tuple[RegionRow, ...]:

@@ -231,12 +231,16 @@ class RefillNote:
 
 @dataclass(frozen=True, slots=True)
 class PlungerNote:
-    """The plunger was homed, or found at `position` and not, as booked, at `expected`; in increments."""
+    """The plunger was homed, or found at `position` and not, as booked, at `expected`; in increments.
+
+    `volume_nl` is what the session drew by that.
+    """
 
     seq: int
     at_ms: int
     position: int
     expected: int | None
+    volume_nl: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,7 +274,7 @@ def test_a_record_of_no_session_changes_nothing() -> None:
 
 
 def broken_off(console: Console) -> Console:
-    """Return the console whose homing a stop has ended, after the fault was cleared: the plunger stands where it was."""
+    """Return the console whose homing a stop has ended and whose fault was cleared: the plunger stands as before."""
     stood = console.ledger.position
     assert stood is not None
     cleared = after(console, STOP_PRESSED, FaultClearRequested(REQUEST))
