@@ -10,10 +10,12 @@ from device.core.course import CoursePast, day_of
 from device.core.course import remembered as course_remembered
 from device.core.formulary import TakenFormulary
 from device.core.magazine import Outcome, Purpose
-from device.core.patient_day import PastSession, dated, ingredient_key, remembered
+from device.core.patient_day import UNKNOWN_MS, PastSession, dated, ingredient_key, remembered
 from device.core.patient_hour import Run, with_shots
 from device.core.patient_hour import dated as runs_dated
 from device.core.records import (
+    START_COMMAND,
+    CommandTaken,
     ConsoleKeyMade,
     FaultRaised,
     FaultsCleared,
@@ -141,6 +143,9 @@ def apply(ledger: Ledger, record: Record) -> Ledger:
             return replace(ledger, faults=(*(code for code in ledger.faults if code != record.code), record.code))
         case FaultsCleared():
             return replace(ledger, faults=())
+        case CommandTaken() if record.command == START_COMMAND:
+            # Refused or not: what ended at an unknown time had ended by then, and is over a day later.
+            return _dated(ledger, record.at_ms)
         case _:
             return _looked_after(ledger, record)
 
@@ -198,14 +203,16 @@ def _started(ledger: Ledger, record: SessionStarted) -> Ledger:
     vial = Vial(record.lot, record.lot_expires_ms, record.mixed_ms, told_ms=record.at_ms)
     new_needle = record.needle not in ("", ledger.needle.needle)
     return replace(
-        ledger,
+        _dated(ledger, record.at_ms),
         session=replace(_opened(record), vial=vial),
         carry=0,
-        past=dated(ledger.past, record.at_ms),
-        runs=runs_dated(ledger.runs, record.at_ms),
         needle=Needle(record.needle) if new_needle else ledger.needle,
         unprimed=ledger.unprimed or new_needle,
     )
+
+
+def _dated(ledger: Ledger, at_ms: int) -> Ledger:
+    return replace(ledger, past=dated(ledger.past, at_ms), runs=runs_dated(ledger.runs, at_ms))
 
 
 def _homed(ledger: Ledger, record: PlungerHomed) -> Ledger:
@@ -244,9 +251,11 @@ def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
     if ledger.session is None:
         return ledger
     started, volume_nl = ledger.session.started, Nanolitres(ledger.session.volume_nl)
+    # A clock that stood behind at either end has often been set right at the other: the later is nearer.
+    ended_ms = max(started.at_ms, record.at_ms)
     given = PastSession(
         patient=started.patient,
-        ended_ms=record.at_ms,
+        ended_ms=ended_ms if record.at_ms != UNKNOWN_MS else UNKNOWN_MS,
         volume_nl=volume_nl,
         masses=tuple(
             (ingredient_key(name), mass_in(volume_nl, ug_per_ml))
@@ -255,8 +264,7 @@ def _ended(ledger: Ledger, record: SessionEnded) -> Ledger:
     )
     courses = ledger.courses
     if started.course and volume_nl > 0:
-        # A clock that stood behind at the start has often been set right since: the later of the two is nearer to it.
-        day = day_of(max(started.at_ms, record.at_ms), started.utc_offset_s)
+        day = day_of(ended_ms, started.utc_offset_s)
         reached = CoursePast(started.patient, started.course, started.course_session, day)
         courses = course_remembered(courses, reached)
     return replace(ledger, session=None, courses=courses, past=remembered(ledger.past, given))

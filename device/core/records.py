@@ -7,10 +7,13 @@ its fields never change meaning; fields are only added, with a default.
 
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from device.core.faults import Fault
 from device.core.magazine import Purpose
+
+START_COMMAND: Final = "session start"
+"""What `CommandTaken` calls the command that starts a session."""
 
 Json: TypeAlias = str | int | bool | list["Json"] | dict[str, "Json"] | None
 
@@ -27,7 +30,10 @@ class Booted:
 
 @dataclass(frozen=True, slots=True)
 class CommandTaken:
-    """A command from the control socket, by whom, and whether it was accepted; `reason` is empty or why not."""
+    """A command from the control socket, by whom, and whether it was accepted; `reason` is empty or why not.
+
+    `at_ms` is the wall clock, 0 unknown.
+    """
 
     KIND: ClassVar[str] = "command"
     command: str
@@ -35,6 +41,7 @@ class CommandTaken:
     pid: int
     accepted: bool
     reason: str
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

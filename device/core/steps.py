@@ -27,6 +27,7 @@ from device.core.events import (
     PointSkipRequested,
     PointUndoRequested,
     PrimeRequested,
+    Request,
     ResumeRequested,
     RollBackRequested,
     SessionStartRequested,
@@ -34,6 +35,7 @@ from device.core.events import (
 )
 from device.core.ledger import apply
 from device.core.records import (
+    START_COMMAND,
     CommandTaken,
     Record,
 )
@@ -46,7 +48,7 @@ COMMAND_NAMES: dict[type[Command], str] = {
     CalibrateRequested: "calibrate",
     RollBackRequested: "formulary roll-back",
     PrimeRequested: "prime",
-    SessionStartRequested: "session start",
+    SessionStartRequested: START_COMMAND,
     OverrideRequested: "override",
     SessionStopRequested: "session stop",
     ArmRequested: "arm",
@@ -73,9 +75,16 @@ def book(console: Console, *records: Record) -> Console:
     return replace(console, ledger=ledger)
 
 
-def command_record(name: str, uid: int, pid: int, reasons: tuple[str, ...] = ()) -> CommandTaken:
+def command_record(name: str, request: Request, reasons: tuple[str, ...] = ()) -> CommandTaken:
     """Return the audit record of a command; refused when there are reasons."""
-    return CommandTaken(command=name, uid=uid, pid=pid, accepted=not reasons, reason="; ".join(reasons))
+    return CommandTaken(
+        command=name,
+        uid=request.uid,
+        pid=request.pid,
+        accepted=not reasons,
+        reason="; ".join(reasons),
+        at_ms=request.at_ms,
+    )
 
 
 def commit(records: tuple[Record, ...]) -> tuple[Effect, ...]:
@@ -107,7 +116,7 @@ def given_up(console: Console, reason: str) -> Step:
 def refused(console: Console, event: Command, reasons: tuple[str, ...]) -> Step:
     """Refuse a command with every reason; the journal keeps the attempt."""
     request = event.request
-    record = command_record(COMMAND_NAMES[type(event)], request.uid, request.pid, reasons)
+    record = command_record(COMMAND_NAMES[type(event)], request, reasons)
     return book(console, record), (Commit((record,)), Reply(request, accepted=False, reasons=reasons))
 
 
@@ -121,4 +130,4 @@ def turned_down(records: tuple[Record, ...], reasons: tuple[str, ...]) -> tuple[
 
 def taken(event: Command) -> Record:
     """Return the audit record of an accepted command."""
-    return command_record(COMMAND_NAMES[type(event)], event.request.uid, event.request.pid)
+    return command_record(COMMAND_NAMES[type(event)], event.request)

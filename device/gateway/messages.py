@@ -74,6 +74,7 @@ class CommandEvent(Message):
     pid: int
     accepted: bool
     reason: str
+    at_ms: int
 
 
 class SessionStartedEvent(Message):

@@ -14,6 +14,7 @@ from device.core.journal_chain import Entry
 from device.core.ledger import Ledger, apply
 from device.core.records import (
     KINDS,
+    START_COMMAND,
     Booted,
     CommandTaken,
     FaultRaised,
@@ -29,7 +30,6 @@ from device.service.errors import ServiceError
 LAST: Final = "last"
 """Stands for the session that began last."""
 
-START_COMMAND: Final = "session start"
 
 NAMED_MOST: Final = 5
 """Sessions that are named when the beginning of an id fits more than one."""

@@ -55,7 +55,9 @@ LIMIT_BUGS: Final = (
     PlantedBug(
         name="hour-begins-anew-with-a-session",
         file="device/core/ledger.py",
-        changes=(("        runs=runs_dated(ledger.runs, record.at_ms),\n", "        runs=(),\n"),),
+        changes=(
+            ("        _dated(ledger, record.at_ms),\n", "        _dated(ledger, record.at_ms),\n        runs=(),\n"),
+        ),
         mistake="stopping and starting a session gives the patient a new hour",
         breaks="I1",
         caught_by=(f"{_HOURS}::test_a_new_session_begins_no_new_hour", _NEVER),

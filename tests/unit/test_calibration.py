@@ -48,7 +48,7 @@ def test_a_measurement_is_written_down_with_its_command_and_answered() -> None:
     commit, reply = effects
     assert isinstance(commit, Commit)
     assert list(commit.records) == [
-        CommandTaken("calibrate", 1000, 77, accepted=True, reason=""),
+        CommandTaken("calibrate", 1000, 77, accepted=True, reason="", at_ms=NOON_MS),
         SyringeCalibrated(
             syringe="1ml",
             syringe_sha256="y",

@@ -11,10 +11,12 @@ from device.core.effects import Reply
 from device.core.events import (
     PositionRead,
     PumpLoaded,
+    PumpProbed,
     RefillDone,
     Request,
     SessionStartRequested,
     SessionStopRequested,
+    Started,
 )
 from device.core.ledger import Ledger, apply
 from device.core.limits import ul
@@ -30,11 +32,11 @@ from device.core.patient_day import (
     had_before,
     remembered,
 )
-from device.core.realtime_messages import EndReason, Loaded
-from device.core.records import SessionEnded, SessionStarted
+from device.core.realtime_messages import EndReason, Loaded, Ready
+from device.core.records import CommandTaken, SessionEnded, SessionStarted
 from device.core.serum import Serum
 from device.core.treatment import next_shot_refusals
-from device.core.units import Micrograms, Nanolitres
+from device.core.units import Increments, Micrograms, Nanolitres
 from tests.support.core import LAW, SPEC, make_ingredient, make_limits, make_serum
 from tests.support.machine import (
     ARM,
@@ -224,3 +226,39 @@ def test_no_order_of_sessions_gives_more_of_an_ingredient_in_any_day_than_its_li
         console = replace(console, ledger=replace(console.ledger, content=None))
     for at_ms, _ in doses:
         assert sum(mass for when, mass in doses if at_ms - DAY_MS < when <= at_ms) <= 600
+
+
+# --- clocks that are wrong at one end ----------------------------------------------------------------------------
+
+
+def test_a_clock_that_fell_behind_in_a_session_makes_what_it_gave_no_older() -> None:
+    begun = after(after(SESSION, stop(NOON_MS - 2 * DAY_MS)), start(at_ms=NOON_MS))
+    console = after(fired(begun, 3), stop(NOON_MS - 2 * DAY_MS))
+    assert console.ledger.past[-1].ended_ms == NOON_MS
+    # The clock was set right again.
+    assert not answer(console, start(at_ms=NOON_MS + DAY_MS - 1))[1].accepted
+    assert answer(console, start(at_ms=NOON_MS + DAY_MS))[1].accepted
+
+
+def test_a_session_that_a_restart_ended_at_the_limit_is_over_a_day_after_it_was_first_asked_for() -> None:
+    full = fired(after(after(SESSION, stop(NOON_MS - 2 * DAY_MS)), start(at_ms=NOON_MS)), 3)
+    fresh = Console(spec=full.spec, ledger=full.ledger, formulary=full.formulary)
+    position = full.ledger.position
+    assert position is not None
+    console = after(fresh, Started(), PumpProbed(Increments(position)), Ready(homed=True))
+    assert console.ledger.past[-1].ended_ms == UNKNOWN_MS
+    asked_ms = NOON_MS + 5 * DAY_MS
+    # A clock that tells nothing dates nothing.
+    asked, reply = answer(console, start(at_ms=UNKNOWN_MS))
+    assert (reply.accepted, asked.ledger.past[-1].ended_ms) == (False, UNKNOWN_MS)
+    asked, reply = answer(console, start(at_ms=asked_ms))
+    assert (reply.accepted, asked.ledger.past[-1].ended_ms) == (False, asked_ms)
+    assert not answer(asked, start(at_ms=asked_ms + DAY_MS - 1))[1].accepted
+    assert answer(asked, start(at_ms=asked_ms + DAY_MS))[1].accepted
+
+
+def test_another_command_dates_nothing() -> None:
+    unknown = Ledger(past=(past("anna", UNKNOWN_MS),))
+    assert apply(unknown, CommandTaken("home", 0, 1, accepted=True, reason="", at_ms=NOON_MS)) == unknown
+    asked = CommandTaken("session start", 0, 1, accepted=False, reason="no", at_ms=NOON_MS)
+    assert apply(unknown, asked).past == (past("anna", NOON_MS),)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from device.core.ledger import Ledger, apply
 from device.core.patient_day import UNKNOWN_MS
 from device.core.patient_hour import HOUR_MS, RUN_MS, RUNS_KEPT_MOST, Run, dated, shots_within_hour, with_shots
-from device.core.records import MagazineSettled, SessionEnded, SessionStarted
+from device.core.records import START_COMMAND, CommandTaken, MagazineSettled, SessionEnded, SessionStarted
 from tests.support.journal import STARTED
 
 NOON_MS = 1_772_600_000_000
@@ -108,3 +108,12 @@ def test_never_fewer_are_counted_than_were_given_and_none_that_is_older_than_an_
         least = sum(count for age, count in ages if age < HOUR_MS)
         most = sum(count for age, count in ages if age < HOUR_MS + RUN_MS)
         assert least <= counted <= most
+
+
+def test_shots_of_a_journal_that_knew_no_time_keep_nobody_from_a_session_for_ever() -> None:
+    old = apply(apply(Ledger(), started(at_ms=UNKNOWN_MS)), settled(UNKNOWN_MS, 900))
+    ended = apply(old, SessionEnded(session_id="s-1", reason="stopped", shots=900, volume_nl=1, at_ms=UNKNOWN_MS))
+    refused = CommandTaken(START_COMMAND, 0, 1, accepted=False, reason="hour_shots", at_ms=NOON_MS)
+    for ledger, later in ((ended, 900), (apply(ended, refused), 0)):
+        assert shots_within_hour(ledger.runs, patient="anna", now_ms=NOON_MS) == 900
+        assert shots_within_hour(ledger.runs, patient="anna", now_ms=NOON_MS + HOUR_MS) == later
