@@ -15,6 +15,7 @@ from device.core.records import Booted, SessionStarted
 from device.core.region_plan import Grid
 from device.core.session import Region, Session
 from device.core.shot_plan import PlanRefused, plan_stroke
+from device.core.units import Increments
 from device.settings import Configuration, Loaded
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ def restored_session(ledger: Ledger, configuration: Configuration) -> Session | 
     """Return the session that was open when the last controller ended, if its files are unchanged; else None."""
     if ledger.session is None:
         return None
-    started = ledger.session.started
+    booked = ledger.session
+    started = booked.started
     files: tuple[tuple[Mapping[str, Loaded[Any]], str, str], ...] = (
         (configuration.profiles, started.profile, started.profile_sha256),
         (configuration.serums, started.serum, started.serum_sha256),
@@ -59,6 +61,10 @@ def restored_session(ledger: Ledger, configuration: Configuration) -> Session | 
     found = [loaded for files_by_name, name, _ in files if (loaded := files_by_name.get(name)) is not None]
     if [loaded.sha256 for loaded in found] != [digest for _, _, digest in files]:
         log.warning("session %s is not continued: its files have changed", started.session_id)
+        return None
+    if configuration.syringes[started.syringe].value.volume_of(Increments(booked.increments)) != booked.volume_nl:
+        # What was given is booked in the pump's increments: on another scale the limits would see another volume.
+        log.warning("session %s is not continued: the pump's scale has changed", started.session_id)
         return None
     return _session(started, ledger.past, configuration)
 

@@ -72,6 +72,19 @@ def test_a_session_is_not_continued_with_files_that_have_changed(tmp_path: Path,
         assert session.planned_shots == sum(started.region_points)
 
 
+@pytest.mark.parametrize(("increments", "continued"), [(24_000, True), (3_000, False)], ids=["N1", "N0"])
+def test_a_session_is_not_continued_on_another_scale_of_the_pump(
+    tmp_path: Path, increments: int, continued: bool
+) -> None:
+    configuration = load_configuration(SHIPPED)
+    started = started_with(configuration)
+    stroke_nl = configuration.syringes[started.syringe].value.stroke_nl
+    given = replace(SETTLED, given=increments, given_nl=stroke_nl)
+    with journal_of(tmp_path / "journal.db", started, given) as journal:
+        session = restored_session(fold_journal(journal, simulated=True), configuration)
+    assert (session is not None) is continued
+
+
 def test_a_continued_session_still_counts_what_its_patient_had_before_it(tmp_path: Path) -> None:
     configuration = load_configuration(SHIPPED)
     started = replace(
