@@ -9,7 +9,7 @@ from dataclasses import replace
 from device.core.console import Console, State
 from device.core.effects import Commit, Reply, Send
 from device.core.events import ChangeNeedleRequested, ChangeSyringeRequested, ChangeVialRequested
-from device.core.operations import EMPTIES_SYRINGE
+from device.core.operations import EMPTIES_SYRINGE, needle_refusals
 from device.core.realtime_messages import Home
 from device.core.records import NeedleChanged, SyringeChanged, VialChanged
 from device.core.steps import Step, book, refused, taken
@@ -37,9 +37,14 @@ def change_vial(console: Console, event: ChangeVialRequested) -> Step:
 
 
 def change_needle(console: Console, event: ChangeNeedleRequested) -> Step:
-    """Count the shots of a new needle, which must be primed."""
+    """Go on with another needle, which must be primed; one that was on before goes on with its count."""
     if console.session is None:
         return refused(console, event, (NO_SESSION,))
+    if event.needle and event.needle == console.ledger.needle.needle:
+        return refused(console, event, (f"{event.needle} is the needle that is on: give the new one an id of its own",))
+    used = needle_refusals(console.ledger, event.needle, patient=console.session.patient) if event.needle else ()
+    if used:
+        return refused(console, event, tuple(reason.message for reason in used))
     record = NeedleChanged(console.session.session_id, event.needle, shots=console.ledger.needle.shots)
     return book(console, record), (Commit((taken(event), record)), Reply(event.request, accepted=True, reasons=()))
 

@@ -4,6 +4,7 @@ Nothing else in the controller keeps a total: limits read them here, the demo an
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from device.core.calibration import Calibration, kept
 from device.core.course import CoursePast, day_of
@@ -71,6 +72,10 @@ class SessionTotals:
     earlier_vials_nl: int = 0
 
 
+NEEDLES_KEPT_MOST: Final = 500
+"""Used needles that the ledger remembers by their ids: several times what one console can wear in a day."""
+
+
 @dataclass(frozen=True, slots=True)
 class Needle:
     """The needle on the handpiece: its id, empty where none was told, the shots given with it, and to whom."""
@@ -90,8 +95,9 @@ class Ledger:
     has no outcome yet. `faults` are the latched ones that nobody cleared. `past` are the ended sessions that gave
     something, the latest last. `calibrations` hold one for each syringe that was measured, `courses` how far each
     patient has come in each course. `formulary` came into force last. `drawn` is the age of what is in the syringe.
-    `needle` is the one on the handpiece, whatever session it was put on in. `unprimed`: needle or syringe are new and
-    were not primed yet; `unhomed`: the new syringe's plunger was not homed. Both outlast the session.
+    `needle` is the one on the handpiece, whatever session it was put on in, `needles` are used ones that were on it.
+    `unprimed`: needle or syringe are new and were not primed yet; `unhomed`: the new syringe's plunger was not homed.
+    Both outlast the session.
     `console_key` is the public half of the key that signs summaries.
     """
 
@@ -111,6 +117,7 @@ class Ledger:
     courses: tuple[CoursePast, ...] = ()
     drawn: Vial | None = None
     needle: Needle = Needle()
+    needles: tuple[Needle, ...] = ()
     unprimed: bool = False
     unhomed: bool = False
     console_key: str = ""
@@ -202,13 +209,25 @@ def _marked(ledger: Ledger, record: ShotGiven | PointMarked) -> Ledger:
 def _started(ledger: Ledger, record: SessionStarted) -> Ledger:
     vial = Vial(record.lot, record.lot_expires_ms, record.mixed_ms, told_ms=record.at_ms)
     new_needle = record.needle not in ("", ledger.needle.needle)
+    ledger = _put_on(ledger, record.needle) if new_needle else ledger
     return replace(
         _dated(ledger, record.at_ms),
         session=replace(_opened(record), vial=vial),
         carry=0,
-        needle=Needle(record.needle) if new_needle else ledger.needle,
         unprimed=ledger.unprimed or new_needle,
     )
+
+
+def needle_called(ledger: Ledger, name: str) -> Needle:
+    """Return the needle of that id, with what was given with it before; a new one where none is known by it."""
+    return next((one for one in (ledger.needle, *ledger.needles) if name and one.needle == name), Needle(name))
+
+
+def _put_on(ledger: Ledger, name: str) -> Ledger:
+    off = ledger.needle
+    others = tuple(one for one in ledger.needles if one.needle not in (name, off.needle))
+    used = (*others, off) if off.needle and off.shots else others
+    return replace(ledger, needle=needle_called(ledger, name), needles=used[-NEEDLES_KEPT_MOST:])
 
 
 def _dated(ledger: Ledger, at_ms: int) -> Ledger:
@@ -238,7 +257,7 @@ def _looked_after(ledger: Ledger, record: Record) -> Ledger:
             earlier_nl = session.earlier_vials_nl + session.drawn_nl
             session = replace(session, vial=vial, drawn_nl=0, earlier_vials_nl=earlier_nl)
         case NeedleChanged():
-            return replace(ledger, unprimed=True, needle=Needle(record.needle))
+            return replace(_put_on(ledger, record.needle), unprimed=True)
         case SyringeChanged():
             return replace(ledger, unprimed=True, unhomed=True)
         case _:

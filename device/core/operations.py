@@ -24,6 +24,7 @@ from device.core.events import (
     Started,
 )
 from device.core.faults import Fault
+from device.core.ledger import Ledger, needle_called
 from device.core.limits import Refusal, serum_refusals
 from device.core.overriding import overridden_at_start
 from device.core.patient_day import UNKNOWN_MS, had_before
@@ -211,11 +212,10 @@ def _content_refusals(console: Console, event: SessionStartRequested) -> tuple[R
     )
 
 
-def _needle_refusals(console: Console, event: SessionStartRequested) -> tuple[Refusal, ...]:
-    """Return why the needle on the handpiece must not go into this patient; empty when it may, or a new one is told."""
-    needle = console.ledger.needle
-    same = event.patient != "" and event.patient == needle.patient
-    if not needle.shots or same or event.needle not in ("", needle.needle):
+def needle_refusals(ledger: Ledger, name: str, *, patient: str) -> tuple[Refusal, ...]:
+    """Return why the needle of that id, the one that is on for none, must not go into `patient`; empty when it may."""
+    needle = needle_called(ledger, name) if name else ledger.needle
+    if not needle.shots or patient == needle.patient != "":
         return ()
     who = "another patient" if needle.patient else "a patient without a name"
     told = f"the needle was used on {who}: put a new one on, and give it an id by --needle ID"
@@ -249,7 +249,7 @@ def session_start(console: Console, event: SessionStartRequested) -> Step:
         *missing_checklist(event.serum, event.checklist),
         *told_refusals(event.vial, event.serum, now_ms=event.request.at_ms),
         *_content_refusals(console, event),
-        *_needle_refusals(console, event),
+        *needle_refusals(console.ledger, event.needle, patient=event.patient),
         *still_refused,
     ]
     try:

@@ -32,7 +32,7 @@ LIMIT_BUGS: Final = (
     PlantedBug(
         name="one-needle-for-two-patients",
         file="device/core/operations.py",
-        changes=(("        *_needle_refusals(console, event),\n", ""),),
+        changes=(("        *needle_refusals(console.ledger, event.needle, patient=event.patient),\n", ""),),
         mistake="the next patient's session starts with the needle of the last one",
         breaks="needle",
         caught_by=("tests/unit/test_changes.py::test_a_needle_that_was_used_on_a_patient_is_refused_for_another",),

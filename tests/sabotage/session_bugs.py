@@ -83,7 +83,9 @@ SESSION_BUGS: Final = (
     PlantedBug(
         name="new-needle-fired-unprimed",
         file=_LEDGER,
-        changes=(("replace(ledger, unprimed=True, needle=", "replace(ledger, needle="),),
+        changes=(
+            ("return replace(_put_on(ledger, record.needle), unprimed=True)", "return _put_on(ledger, record.needle)"),
+        ),
         mistake="the first shots of a new needle are air, and booked as serum",
         breaks="dose",
         caught_by=(f"{_CHANGES}::test_a_new_needle_counts_its_shots_anew_and_wants_a_prime",),
