@@ -43,6 +43,7 @@ from device.core.records import (
 )
 from device.core.region_plan import NO_PLAN, Progress
 from device.core.serum import mass_in
+from device.core.settlement import POSITION_TOLERANCE
 from device.core.units import Nanolitres
 from device.core.vial import UNTOLD, Vial, drawn_together
 
@@ -305,6 +306,8 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
         )
         patient, at_ms = session.started.patient, record.at_ms
         ledger = replace(ledger, runs=with_shots(ledger.runs, patient=patient, at_ms=at_ms, shots=record.shots))
+    # A magazine of which nothing moved, a prime that was broken off before its gate, takes up no play.
+    came_down = ledger.position is None or record.position < ledger.position - POSITION_TOLERANCE
     needle = ledger.needle
     if session is not None and record.purpose != Purpose.PRIME.value and record.shots:
         needle = replace(needle, shots=needle.shots + record.shots, patient=session.started.patient)
@@ -316,7 +319,7 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
         position=record.position,
         low_water=record.low_water,
         carry=record.carry,
-        play_open=False,
+        play_open=ledger.play_open and not came_down,
     )
 
 

@@ -7,6 +7,8 @@ from device.core.events import (
     ChangeVialRequested,
     FaultClearRequested,
     PlungerAtTop,
+    PositionRead,
+    PumpLoaded,
     PumpProbed,
     RefillDone,
     SessionStopRequested,
@@ -14,7 +16,7 @@ from device.core.events import (
 )
 from device.core.ledger import apply
 from device.core.machine import step
-from device.core.realtime_messages import Homed, Ready
+from device.core.realtime_messages import EndReason, Homed, Loaded, Ready
 from device.core.records import PlungerFound
 from device.core.units import Increments
 from device.core.vial import Vial
@@ -24,11 +26,13 @@ from tests.support.machine import (
     DISARMED,
     FILLED,
     HOME_PLUNGER,
+    PRIME,
     REFILLING,
     REQUEST,
     START_SESSION,
     STOP_PRESSED,
     after,
+    magazine_ended,
     records_in,
     reply_in,
 )
@@ -74,6 +78,15 @@ def test_what_it_drew_is_no_more_in_the_vial() -> None:
     whole = after(broken_off(REFILLING), ARM, RefillDone(FILLED)).ledger.session
     assert whole is not None
     assert whole.drawn_nl == SYRINGE.volume_of(HALF) + SYRINGE.volume_of(Increments(FILLED - HALF))
+
+
+def test_a_prime_that_moved_nothing_leaves_the_drives_play_open_and_the_next_shot_behind_a_refill() -> None:
+    console = after(broken_off(REFILLING), PRIME)
+    number = console.ledger.magazines
+    unmoved = magazine_ended(EndReason.UNLOADED, opened=0, done=0, magazine_id=number)
+    console = after(console, PumpLoaded(number), Loaded(number), unmoved, PositionRead(HALF))
+    assert (console.state, console.ledger.play_open) == (State.SESSION, True)
+    assert after(console, ARM).state is State.REFILLING
 
 
 def test_whose_the_syringes_content_was_before_it_stays() -> None:
