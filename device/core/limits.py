@@ -157,7 +157,7 @@ def shot_refusals(
             Refusal(
                 "needle_shots",
                 f"{needle_shots} shots given with this needle: limits.needle_shots is {limits.needle_shots}: "
-                "`mesogun change needle`",
+                "`mesogun change needle`, at a session's start --needle ID",
             )
         )
     if planned_shots and points_left < 1:

@@ -75,3 +75,11 @@ def test_the_memory_of_needles_is_bounded_and_keeps_the_last() -> None:
     assert len(ledger.needles) == NEEDLES_KEPT_MOST
     assert ledger.needles[-1].needle == f"n-{NEEDLES_KEPT_MOST}"
     assert Ledger().needles == ()
+
+
+def test_a_worn_needle_keeps_a_session_from_starting_and_the_refusal_names_what_can_be_done_then() -> None:
+    worn_out = after(worn(SESSION, SESSION.spec.limits.needle_shots), STOP)
+    assert worn_out.state is State.DISARMED
+    (reason,) = reply_in(step(worn_out, START_SESSION)[1]).reasons
+    assert reason.endswith("`mesogun change needle`, at a session's start --needle ID")
+    assert reply_in(step(worn_out, replace(START_SESSION, needle="n-9"))[1]).accepted
