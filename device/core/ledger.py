@@ -97,8 +97,8 @@ class Ledger:
     something, the latest last. `calibrations` hold one for each syringe that was measured, `courses` how far each
     patient has come in each course. `formulary` came into force last. `drawn` is the age of what is in the syringe.
     `needle` is the one on the handpiece, whatever session it was put on in, `needles` are used ones that were on it.
-    `unprimed`: needle or syringe are new and were not primed yet; `unhomed`: the new syringe's plunger was not homed.
-    Both outlast the session.
+    `unprimed`: needle or syringe are new and were not primed yet; `unhomed`: the syringe is new, or drew without a
+    session, and its plunger was not homed. Both outlast the session.
     `console_key` is the public half of the key that signs summaries.
     """
 
@@ -176,13 +176,20 @@ def _moved(ledger: Ledger, record: Refilled | PlungerHomed | PlungerFound) -> Le
             if record.position < record.expected:
                 # It moved toward the needle: that repaid of a suck-back what it went.
                 return replace(ledger, position=record.position, low_water=min(ledger.low_water, record.position))
-            owed = max(0, record.expected - ledger.low_water)
-            if (session := ledger.session) is not None:
-                # A refill that was broken off: what it drew is as if the end of it had been told.
-                content, drawn = ledger.content or session.started, drawn_together(ledger.drawn, session.vial)
-                drawn_nl = session.drawn_nl + record.volume_nl
-                ledger = replace(ledger, session=replace(session, drawn_nl=drawn_nl), content=content, drawn=drawn)
-            return replace(ledger, position=record.position, low_water=record.position - owed, play_open=True)
+            return _drew_untold(ledger, record)
+
+
+def _drew_untold(ledger: Ledger, record: PlungerFound) -> Ledger:
+    low_water = record.position - max(0, record.expected - ledger.low_water)
+    ledger = replace(ledger, position=record.position, low_water=low_water, play_open=True)
+    session = ledger.session
+    if session is None:
+        # Nobody knows from where, nor whether it was serum or air.
+        return replace(ledger, unhomed=True)
+    # A refill that was broken off: what it drew is as if the end of it had been told.
+    content, drawn = ledger.content or session.started, drawn_together(ledger.drawn, session.vial)
+    session = replace(session, drawn_nl=session.drawn_nl + record.volume_nl)
+    return replace(ledger, session=session, content=content, drawn=drawn)
 
 
 def _opened(record: SessionStarted) -> SessionTotals:

@@ -218,7 +218,8 @@ def needle_refusals(ledger: Ledger, name: str, *, patient: str) -> tuple[Refusal
     if not needle.shots or patient == needle.patient != "":
         return ()
     who = "another patient" if needle.patient else "a patient without a name"
-    told = f"the needle was used on {who}: put a new one on, and give it an id by --needle ID"
+    which = f"needle {name}" if name else "the needle"
+    told = f"{which} was used on {who}: put a new one on, and give it an id of its own by --needle ID"
     return (Refusal("needle", told),)
 
 

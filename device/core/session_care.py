@@ -19,7 +19,8 @@ from device.core.vial import age_refusals
 
 UNPRIMED: Final = "needle or syringe were changed, and what is new holds air: `mesogun prime`"
 UNHOMED: Final = (
-    "the syringe was changed and its plunger not homed: without a patient `mesogun home --plunger --patient-detached`"
+    "the syringe was changed, or drew without a session, and its plunger was not homed: without a patient "
+    "`mesogun home --plunger --patient-detached`"
 )
 PAUSED: Final = "the session is paused: `mesogun session resume`"
 
@@ -48,7 +49,7 @@ def paused(console: Console) -> tuple[str, ...]:
 
 
 def held_back(console: Console) -> tuple[str, ...]:
-    """Return why the session lets nothing be primed or armed: it is paused, or its syringe was just changed."""
+    """Return why the session lets nothing be primed or armed: it is paused, or its plunger has to be homed."""
     return (*paused(console), *((UNHOMED,) if console.ledger.unhomed else ()))
 
 

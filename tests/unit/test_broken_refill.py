@@ -18,6 +18,7 @@ from device.core.ledger import apply
 from device.core.machine import step
 from device.core.realtime_messages import EndReason, Homed, Loaded, Ready
 from device.core.records import PlungerFound
+from device.core.session_care import UNHOMED
 from device.core.units import Increments
 from device.core.vial import Vial
 from tests.support.core import SYRINGE
@@ -100,3 +101,16 @@ def test_a_plunger_that_was_found_drawn_up_outside_of_any_session_is_nobodys() -
     console = after(replace(DISARMED, state=State.STARTING), Started(), PumpProbed(HALF))
     assert console.ledger.content is None
     assert console.ledger.position == HALF
+
+
+def test_a_plunger_that_drew_without_a_session_is_homed_before_anything_is_given() -> None:
+    # By another program or by hand: from the vial, from the needle, or air.
+    resting = replace(DISARMED, ledger=replace(DISARMED.ledger, position=HALF, low_water=HALF))
+    fresh = Console(spec=resting.spec, ledger=resting.ledger, formulary=resting.formulary)
+    drew = after(fresh, Started(), PumpProbed(Increments(HALF + 500)), Ready(homed=True), START_SESSION)
+    for command in (ARM, PRIME):
+        assert UNHOMED in reply_in(step(drew, command)[1]).reasons
+    homed = after(drew, HOME_PLUNGER, Homed(3), PlungerAtTop(Increments(0)))
+    assert after(homed, ARM).state is State.REFILLING
+    pushed = after(fresh, Started(), PumpProbed(Increments(HALF - 500)))
+    assert not pushed.ledger.unhomed

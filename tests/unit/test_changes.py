@@ -169,7 +169,7 @@ USED = after(TWO_GIVEN, SessionStopRequested(REQUEST), HOME_PLUNGER, Homed(0), P
 )
 def test_a_needle_that_was_used_on_a_patient_is_refused_for_another(patient: str, needle: str, refused: bool) -> None:
     reasons = why(USED, replace(START_SESSION, patient=patient, needle=needle))
-    used = "the needle was used on another patient: put a new one on, and give it an id by --needle ID"
+    used = "the needle was used on another patient: put a new one on, and give it an id of its own by --needle ID"
     assert reasons == ((used,) if refused else ())
 
 
@@ -180,7 +180,9 @@ def test_the_id_of_the_used_needle_makes_no_new_one() -> None:
 
 def test_patients_without_a_name_are_never_taken_for_the_same_by_the_needle() -> None:
     nameless = replace(USED, ledger=replace(USED.ledger, needle=Needle("n-1", 2, "")))
-    used = "the needle was used on a patient without a name: put a new one on, and give it an id by --needle ID"
+    used = (
+        "the needle was used on a patient without a name: put a new one on, and give it an id of its own by --needle ID"
+    )
     assert why(nameless, replace(START_SESSION, patient="")) == (used,)
     assert why(nameless, START_SESSION) == (used,)
 

@@ -15,7 +15,7 @@ from tests.support.machine import DISARMED, HOME_PLUNGER, REQUEST, SESSION, STAR
 
 STOP = SessionStopRequested(REQUEST)
 BEN = replace(START_SESSION, session_id="s-2", patient="ben")
-ANOTHER = "the needle was used on another patient: put a new one on, and give it an id by --needle ID"
+ANOTHER = "needle n-1 was used on another patient: put a new one on, and give it an id of its own by --needle ID"
 
 
 def worn(console: Console, shots: int = 7) -> Console:
