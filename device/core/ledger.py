@@ -164,12 +164,10 @@ def _moved(ledger: Ledger, record: Refilled | PlungerHomed | PlungerFound) -> Le
         case Refilled():
             # What was sucked back into the needle is still missing there after a refill.
             owed = (ledger.position - ledger.low_water) if ledger.position is not None else 0
-            session = ledger.session
+            session, place = ledger.session, record.position
             if session is not None:
-                session = replace(session, drawn_nl=session.drawn_nl + record.volume_nl)
-                ledger = replace(ledger, content=session.started, drawn=drawn_together(ledger.drawn, session.vial))
-            place = record.position
-            return replace(ledger, session=session, position=place, low_water=place - owed, play_open=False)
+                ledger = replace(_drawn(ledger, session, record.volume_nl), content=session.started)
+            return replace(ledger, position=place, low_water=place - owed, play_open=False)
         case PlungerHomed():
             return _homed(ledger, record)
         case _:
@@ -187,9 +185,13 @@ def _drew_untold(ledger: Ledger, record: PlungerFound) -> Ledger:
         # Nobody knows from where, nor whether it was serum or air.
         return replace(ledger, unhomed=True)
     # A refill that was broken off: what it drew is as if the end of it had been told.
-    content, drawn = ledger.content or session.started, drawn_together(ledger.drawn, session.vial)
-    session = replace(session, drawn_nl=session.drawn_nl + record.volume_nl)
-    return replace(ledger, session=session, content=content, drawn=drawn)
+    return replace(_drawn(ledger, session, record.volume_nl), content=ledger.content or session.started)
+
+
+def _drawn(ledger: Ledger, session: SessionTotals, volume_nl: int) -> Ledger:
+    """Book what the session drew from its vial: what is in the syringe is as old as that from now on."""
+    session = replace(session, drawn_nl=session.drawn_nl + volume_nl)
+    return replace(ledger, session=session, drawn=drawn_together(ledger.drawn, session.vial))
 
 
 def _opened(record: SessionStarted) -> SessionTotals:

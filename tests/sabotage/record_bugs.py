@@ -99,10 +99,40 @@ RECORD_BUGS: Final = (
     PlantedBug(
         name="vial-never-empties",
         file=_LEDGER,
-        changes=(("drawn_nl=session.drawn_nl + record.volume_nl)", "drawn_nl=record.volume_nl)"),),
+        changes=(("drawn_nl=session.drawn_nl + volume_nl)", "drawn_nl=volume_nl)"),),
         mistake="only the last refill counts against the vial: air is drawn and given",
         breaks="I1",
         caught_by=("tests/unit/test_ledger.py::test_what_was_drawn_from_the_vial_is_added_up_over_the_session_alone",),
+    ),
+    PlantedBug(
+        name="broken-refill-of-nobody",
+        file=_LEDGER,
+        changes=((", content=ledger.content or session.started)", ")"),),
+        mistake="what a refill drew that was broken off belongs to nobody: the next patient gets it",
+        breaks="I1",
+        caught_by=(
+            "tests/unit/test_broken_refill.py"
+            "::test_what_it_drew_for_one_patient_is_refused_for_another_until_the_plunger_is_homed",
+        ),
+    ),
+    PlantedBug(
+        name="unknown-draw-given",
+        file=_LEDGER,
+        changes=(("return replace(ledger, unhomed=True)\n    # A refill", "return ledger\n    # A refill"),),
+        mistake="what the plunger drew while nobody looked, serum or air, is given",
+        breaks="I1",
+        caught_by=(
+            "tests/unit/test_broken_refill.py"
+            "::test_a_plunger_that_drew_without_a_session_is_homed_before_anything_is_given",
+        ),
+    ),
+    PlantedBug(
+        name="needle-forgotten-by-a-change",
+        file=_LEDGER,
+        changes=(("used = (*others, off) if off.needle and off.shots else others", "used = others"),),
+        mistake="a needle that was off in between is a new one: another patient's blood, a count from nought",
+        breaks="I1",
+        caught_by=("tests/unit/test_needles.py::test_a_needle_that_is_put_on_again_goes_on_with_its_count",),
     ),
     PlantedBug(
         name="totals-of-the-last-magazine-only",
