@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, Self, assert_never
+from typing import Final, Literal, Self, TypeAlias, assert_never
 from urllib.parse import quote
 
 from device.core.journal_chain import Entry, Head, canonical_json
@@ -34,6 +34,10 @@ from device.journal_file import (
 
 ExportFormat = Literal["jsonl", "csv"]
 
+_Mark: TypeAlias = tuple[int, int, int]
+NO_MARK: Final[_Mark] = (-1, -1, -1)
+"""Of no file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:
@@ -48,10 +52,11 @@ class Verification:
 class JournalReader:
     """A read-only view of a journal. Blocking; one thread at a time. Close it, or use it in a `with` statement."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, *, immutable: bool) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, immutable: bool, mark: _Mark) -> None:
         self._path = path
         self._connection = connection
         self._immutable = immutable
+        self._mark = mark
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -61,8 +66,9 @@ class JournalReader:
         the file is empty, is no SQLite database, or is another program's.
         """
         check_present(path)
+        mark = _mark(path)
         connection, immutable = _connect(path)
-        return cls(path, connection, immutable=immutable)
+        return cls(path, connection, immutable=immutable, mark=mark)
 
     def __enter__(self) -> Self:
         return self
@@ -140,10 +146,14 @@ class JournalReader:
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
         """Hold one consistent state of the file, and turn SQLite's errors into the two that a person meets."""
-        if self._immutable and side_file(self._path, "-wal").exists():
-            # A writer has come: what was a file at rest is one that changes.
+        if self._immutable and (side_file(self._path, "-wal").exists() or self._mark != _mark(self._path)):
+            # A writer has come, or has come and gone: what was a file at rest is one that changes. SQLite does not look
+            # again at what it was told does not change, and would go on showing the pages that it has.
             self._connection.close()
+            # Until there is another connection every look asks for one.
+            mark, self._mark = _mark(self._path), NO_MARK
             self._connection, self._immutable = _connect(self._path)
+            self._mark = mark
         with journal_errors(self._path):
             self._connection.execute("BEGIN")
             try:
@@ -171,6 +181,15 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
         if side_file(path, "-wal").exists():
             raise
         return _open_read_only(path, "mode=ro&immutable=1"), True
+
+
+def _mark(path: Path) -> _Mark:
+    """Return by what a changed file is told from one at rest; zeros where it cannot be told."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def _open_read_only(path: Path, options: str) -> sqlite3.Connection:

@@ -434,6 +434,27 @@ def test_a_reader_without_the_right_to_write_reads_a_closed_journal_and_follows_
             reader.communicate(timeout=10)
 
 
+def test_a_reader_without_the_right_to_write_sees_what_was_written_while_it_did_not_look(
+    shut: TemporaryDirectory[str],
+) -> None:
+    with shut as directory:
+        path = Path(directory) / JOURNAL_NAME
+        with journal_of(path, *SESSION):
+            pass
+        path.chmod(0o644)
+        path.parent.chmod(0o555)
+        with as_nobody(READ_AS_NOBODY, path) as reader:
+            assert ask(reader) == "7"
+            path.parent.chmod(0o755)
+            # Opened and closed again: neither log nor index is left to tell of it.
+            with journal_of(path, SHOT):
+                pass
+            path.parent.chmod(0o555)
+            assert ask(reader) == "8"
+            reader.communicate(timeout=10)
+        path.parent.chmod(0o755)
+
+
 def test_a_reader_without_any_right_is_told_so(shut: TemporaryDirectory[str]) -> None:
     with shut as directory:
         path = Path(directory) / JOURNAL_NAME
