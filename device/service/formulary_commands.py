@@ -45,11 +45,11 @@ def keygen(options: argparse.Namespace) -> int:
     """`mesogun formulary keygen`: never writes over a key."""
     directory: Path = options.out
     private, public = directory / f"{options.name}.key", directory / f"{options.name}.toml"
-    for path in (private, public):
-        if path.exists():
-            raise ServiceError(f"{path} is there already: a key is never written over; take another name or --out")
     key, trusted = new_key(options.name)
     try:
+        for path in (private, public):
+            if path.exists():
+                raise ServiceError(f"{path} is there already: a key is never written over; take another name or --out")
         directory.mkdir(parents=True, exist_ok=True)
         write_whole(private, private_text(key).encode(), mode=PRIVATE_MODE)
         write_whole(public, trusted.encode())
@@ -86,7 +86,7 @@ def stated_version(directory: Path) -> int:
     """Return the version that a formulary says it has, 0 for one that was never signed. It need not be signed well."""
     for line in _lines(directory / MANIFEST):
         key, _, value = line.partition("=")
-        if key.strip() == "version" and value.strip().isdigit():
+        if key.strip() == "version" and value.strip().isdecimal():
             return int(value)
     return 0
 
@@ -118,12 +118,15 @@ def verify(options: argparse.Namespace) -> int:
 
 def refuse_unusable(formulary: Formulary) -> None:
     """Raise ServiceError for a formulary that is not signed as it should be, or has expired."""
-    if formulary.problem:
-        raise ServiceError(formulary.problem)
-    if formulary.expires_ms <= int(datetime.now(UTC).timestamp() * 1000):
-        raise ServiceError(
-            f"formulary version {formulary.version} has expired on {_day(formulary.expires_ms)}: sign anew"
-        )
+    if problem := unusable(formulary):
+        raise ServiceError(problem)
+
+
+def unusable(formulary: Formulary) -> str:
+    """Return why nothing is released under a formulary today; empty where it may be."""
+    if not formulary.problem and formulary.expires_ms <= int(datetime.now(UTC).timestamp() * 1000):
+        return f"formulary version {formulary.version} has expired on {_day(formulary.expires_ms)}: sign anew"
+    return formulary.problem
 
 
 def in_words(formulary: Formulary) -> str:

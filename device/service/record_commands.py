@@ -10,7 +10,7 @@ from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavai
 from device.journal_reader import JournalReader, utc_text
 from device.service.control_client import STANDARD_STATE
 from device.service.errors import ServiceError
-from device.service.formulary_commands import in_words
+from device.service.formulary_commands import in_words, unusable
 from device.settings import FORMULARY, ConfigurationError, find_configuration_directory, load_configuration
 from device.settings.bundle import TRUSTED, verified
 
@@ -50,7 +50,10 @@ def journal_show(options: argparse.Namespace) -> int:
 def journal_verify(options: argparse.Namespace) -> int:
     """`mesogun journal verify`: exit code 1 for a journal that is not what was written."""
     with open_journal(options) as reader:
-        verification = reader.verify()
+        try:
+            verification = reader.verify()
+        except JournalUnavailableError as error:
+            raise ServiceError(str(error)) from error
     if options.json:
         result = {
             "ok": verification.ok,
@@ -91,10 +94,11 @@ def config_check(options: argparse.Namespace) -> int:
         trusted=configuration.directory / TRUSTED,
         simulated=False,
     )
+    problem = unusable(formulary)
     result = {
         "ok": True,
         "formulary_version": formulary.version,
-        "formulary_problem": formulary.problem,
+        "formulary_problem": problem,
         "directory": str(configuration.directory),
         "profiles": sorted(configuration.profiles),
         "serums": sorted(configuration.serums),
@@ -109,6 +113,6 @@ def config_check(options: argparse.Namespace) -> int:
         kinds = ("profiles", "serums", "syringes", "courses", "checklists")
         counts = ", ".join(f"{len(getattr(configuration, kind))} {kind}" for kind in kinds)
         sys.stdout.write(f"{configuration.directory}: good ({counts})\n")
-        signed = f"nothing will be released: {formulary.problem}" if formulary.problem else in_words(formulary)
+        signed = f"nothing will be released: {problem}" if problem else in_words(formulary)
         sys.stdout.write(f"formulary: {signed}\n")
     return 0

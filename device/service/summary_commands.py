@@ -106,7 +106,10 @@ def _keys_in_journal(options: argparse.Namespace) -> dict[str, str]:
             keys[record.public_key] = f"the console's key of record {entry.seq}"
 
     with open_journal(options) as reader:
-        verification = reader.verify(take)
+        try:
+            verification = reader.verify(take)
+        except JournalUnavailableError as error:
+            raise ServiceError(str(error)) from error
     if not verification.ok:
         raise ServiceError(f"the journal is DAMAGED: {verification.what}; name the key by --public-key")
     return keys

@@ -33,6 +33,8 @@ VERSION_MOST: Final = 1_000_000
 VALID_DAYS_MOST: Final = 3653
 """Ten years: more is a typing error."""
 
+WRONG_EXPIRY: Final = f"expires must be after signed, by {VALID_DAYS_MOST} days at most"
+
 AUTHOR_PATTERN: Final = r"[^\x00-\x1f\x7f\"\\]{1,120}"
 BASE64_32: Final = r"[A-Za-z0-9+/]{43}="
 BASE64_64: Final = r"[A-Za-z0-9+/]{86}=="
@@ -59,7 +61,7 @@ class ManifestFile(SettingsTable):
     @model_validator(mode="after")
     def _holds_for_a_while_and_lists_each_file_once(self) -> Self:
         if not self.signed < self.expires <= self.signed + timedelta(days=VALID_DAYS_MOST):
-            raise ValueError(f"expires must be after signed, by {VALID_DAYS_MOST} days at most")
+            raise ValueError(WRONG_EXPIRY)
         paths = [file.path for file in self.files]
         if len(set(paths)) < len(paths):
             raise ValueError("files must name each path once")
@@ -136,11 +138,15 @@ def sign(
     The signature is written last: a signing that is broken off leaves an unsigned bundle. Raises OSError, and
     ValueError for a version, author or number of days that no manifest may have.
     """
+    try:
+        expires = signed + timedelta(days=days)
+    except OverflowError as error:
+        raise ValueError(WRONG_EXPIRY) from error
     content = {
         "version": version,
         "author": author,
         "signed": signed,
-        "expires": signed + timedelta(days=days),
+        "expires": expires,
         "files": [{"path": path, "sha256": sha256} for path, sha256 in sorted(files.items())],
     }
     try:

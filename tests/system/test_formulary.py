@@ -3,14 +3,18 @@
 Each command is the process it is in service; what the console took is its journal's word.
 """
 
+import errno
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from device.service.cli import main
 from device.settings import load_formulary
 from device.settings.bundle import read_private_key, sign
 from tests.support.console_processes import Done, SimulatedConsole, mesogun, simulated_console
@@ -85,6 +89,12 @@ def test_a_private_key_is_its_owners_alone_and_never_written_over(pharmacy: Phar
     assert private.read_text() == before
 
 
+def test_a_key_where_nobody_may_look_is_one_line(pharmacy: Pharmacy) -> None:
+    done = mesogun("formulary", "keygen", "pharmacy", "--out", pharmacy.place / ("a" * 300))
+    assert done.code == 1
+    assert "File name too long; choose another --out" in done.only_line()
+
+
 def test_what_is_signed_is_good_and_what_is_changed_after_it_is_not(pharmacy: Pharmacy) -> None:
     assert "is not signed" in pharmacy.verify().only_line()
     assert pharmacy.sign().code == 0
@@ -121,6 +131,8 @@ def test_what_no_console_could_load_is_not_signed(pharmacy: Pharmacy, file: str,
     [
         (["--version=3000000"], "version"),
         (["--valid-days=9999"], "expires must be after signed, by 3653 days at most"),
+        (["--valid-days=3000000"], "expires must be after signed, by 3653 days at most"),
+        (["--valid-days=99999999999"], "expires must be after signed, by 3653 days at most"),
         (['--author="quoted"'], "author"),
     ],
 )
@@ -201,6 +213,78 @@ def test_an_expired_formulary_is_neither_good_nor_installed(pharmacy: Pharmacy) 
         assert done.code == 1
         assert "formulary version 1 has expired on 2025-01-31: sign anew" in done.only_line()
     assert not (pharmacy.configuration / "formularies").exists()
+
+
+def test_the_check_of_the_configuration_says_that_its_formulary_has_expired(pharmacy: Pharmacy) -> None:
+    key = read_private_key(pharmacy.place / "keys/pharmacy.key")
+    formulary = pharmacy.configuration / "formulary"
+    files = load_formulary(formulary)
+    sign(formulary, files, key, version=1, author="a pharmacist", signed=date(2025, 1, 1), days=30)
+    problem = "formulary version 1 has expired on 2025-01-31: sign anew"
+
+    done = mesogun("config", "check", f"--config={pharmacy.configuration}")
+    assert f"formulary: nothing will be released: {problem}\n" in done.out
+    done = mesogun("config", "check", f"--config={pharmacy.configuration}", "--json")
+    assert json.loads(done.out)["formulary_problem"] == problem
+
+
+def test_what_was_added_where_it_lies_is_not_installed_again_as_it_is(pharmacy: Pharmacy) -> None:
+    assert pharmacy.sign("--version=5").code == 0
+    assert pharmacy.install().code == 0
+    place = (pharmacy.configuration / "formulary").resolve()
+    shutil.copy(place / "serums/saline.toml", place / "serums/more.toml")
+    (pharmacy.configuration / "formulary").unlink()
+    assert "serums/more.toml was added since it was installed" in pharmacy.install().only_line()
+
+
+def test_whoever_installs_it_the_services_account_can_read_it(pharmacy: Pharmacy) -> None:
+    assert pharmacy.sign("--version=5").code == 0
+    before = os.umask(0o077)
+    try:
+        assert pharmacy.install().code == 0
+    finally:
+        os.umask(before)
+    kept = pharmacy.configuration / "formularies"
+    for path in (kept, *(kept / (pharmacy.configuration / "formulary").resolve().name).rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+
+
+def test_a_directory_put_in_the_links_place_by_hand_is_kept_each_time(pharmacy: Pharmacy) -> None:
+    formulary, kept = pharmacy.configuration / "formulary", pharmacy.configuration / "formularies"
+    for version in (105, 106):
+        assert pharmacy.sign(f"--version={version}").code == 0
+        assert pharmacy.install().code == 0
+        (formulary.resolve() / "limits.toml").chmod(0o644)
+        place = formulary.resolve()
+        formulary.unlink()
+        shutil.copytree(place, formulary)
+    assert pharmacy.sign("--version=107").code == 0
+    done = pharmacy.install()
+    assert done.code == 0, done.err
+    names = {path.name for path in kept.iterdir() if path.name.startswith("before")}
+    assert names == {f"before-the-first-installed{more}" for more in ("", "-2", "-3")}
+
+
+@pytest.mark.parametrize("call", ["symlink", "replace"])
+def test_an_install_that_fails_leaves_the_formulary_that_was_there(
+    pharmacy: Pharmacy, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pharmacy.sign("--version=105").code == 0
+    before = {path.name: path.read_bytes() for path in (pharmacy.configuration / "formulary").glob("*.toml")}
+    here: Callable[..., None] = getattr(os, call)
+
+    def full(source: Path, target: Path, *rest: Any, **more: Any) -> None:
+        if str(target).endswith((".formulary.draft", "console/formulary")):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+        here(source, target, *rest, **more)
+
+    monkeypatch.setattr(os, call, full)
+    code = main(["formulary", "install", str(pharmacy.formulary), f"--config={pharmacy.configuration}"])
+
+    assert code == 1
+    formulary = pharmacy.configuration / "formulary"
+    assert not formulary.is_symlink()
+    assert {path.name: path.read_bytes() for path in formulary.glob("*.toml")} == before
 
 
 def test_an_altered_formulary_makes_room_for_no_older_one(pharmacy: Pharmacy) -> None:
