@@ -23,7 +23,7 @@ from device.controller.child_process import ChildProcess
 from device.controller.command_events import event_of
 from device.controller.commands import Arguments, CommandRefused
 from device.controller.control_socket import ControlSocket, SocketInUse
-from device.controller.journal import Journal
+from device.controller.journal import Journal, JournalWriteError
 from device.controller.journal_writer import JournalWriter
 from device.controller.live import (
     LiveFile,
@@ -195,7 +195,11 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
         await child.start()
     except (OSError, TimeoutError) as error:
         raise StartRefused(f"real-time process: {error}") from error
-    journal.append([Booted(VERSION, configuration.sha256, simulated=options.simulation is not None), *key_records])
+    booted = Booted(VERSION, configuration.sha256, simulated=options.simulation is not None)
+    try:
+        journal.append([booted, *key_records])
+    except JournalWriteError as error:
+        raise StartRefused(str(error)) from error
     return controller
 
 

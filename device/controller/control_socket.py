@@ -53,12 +53,12 @@ class ControlSocket:
 
     async def open(self) -> None:
         """Listen. A socket left by a dead process is replaced; raises SocketInUse for a live one or a bad path."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self._path.is_socket():
-            if await self._answers():
-                raise SocketInUse(f"control socket {self._path}: another controller listens there; stop it first")
-            self._path.unlink()
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.is_socket():
+                if await self._answers():
+                    raise SocketInUse(f"control socket {self._path}: another controller listens there; stop it first")
+                self._path.unlink()
             self._server = await asyncio.start_unix_server(self._connected, self._path, limit=REQUEST_BYTES)
             self._path.chmod(SOCKET_MODE)
         except OSError as error:

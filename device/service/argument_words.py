@@ -6,7 +6,14 @@ Every function raises argparse.ArgumentTypeError, which is exit code 2 and one l
 import argparse
 import re
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
+from typing import Final
+
+WHOLE_MOST: Final = 10**12
+"""Far above every range of the control socket, and a number that every program reads."""
+
+YEAR_MOST: Final = 9998
+"""The last one of which every day has a day after it, and every moment a time in every time zone."""
 
 
 def weight_g(text: str) -> int:
@@ -22,10 +29,12 @@ def volume_nl(text: str) -> int:
 def _whole(text: str, factor: int, unit: str, example: str) -> int:
     try:
         value = Decimal(text) * factor
-    except InvalidOperation as error:
+    except DecimalException as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit}; write {example}") from error
-    if not value.is_finite() or value <= 0 or value != value.to_integral_value():
-        raise argparse.ArgumentTypeError(f"{text!r}: allowed are positive {unit} with at most 3 decimals")
+    if not value.is_finite() or not 0 < value < WHOLE_MOST or value != value.to_integral_value():
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: allowed are positive {unit} with at most 3 decimals, below {WHOLE_MOST // factor}"
+        )
     return int(value)
 
 
@@ -72,6 +81,14 @@ def day(text: str) -> date:
     return when
 
 
+def last_day(text: str) -> date:
+    """Return a day that another one follows."""
+    when = day(text)
+    if when.year > YEAR_MOST:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are dates up to {YEAR_MOST}")
+    return when
+
+
 def moment(text: str) -> datetime:
     """Return a moment of this computer's own time."""
     try:
@@ -80,8 +97,8 @@ def moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(
             f'{text!r} is no moment; write "YYYY-MM-DD HH:MM", as in "2026-09-30 14:05"'
         ) from error
-    if when.year < 1971:
-        raise argparse.ArgumentTypeError(f"{text!r}: allowed are moments from 1971 on")
+    if not 1971 <= when.year <= YEAR_MOST:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are moments from 1971 to {YEAR_MOST}")
     return when
 
 

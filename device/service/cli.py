@@ -4,6 +4,8 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong use. Imports nothing heavy: eac
 """
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +17,9 @@ from device.service.cli_treatment import add_treatment
 
 DONE: Final = 0
 FAILED: Final = 1
+
+UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What the system says of standard output where that goes to a file on a full or failing disk."""
 
 EXAMPLES = """examples:
   mesogun demo                                          see a simulated gun treat a scalp
@@ -138,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         code: int = getattr(import_module(module), function)(options)
+        # Now, and not at the interpreter's end: what did not get out must not pass for done.
+        sys.stdout.flush()
     except EXPECTED as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"mesogun {options.command}: {line}\n")
@@ -147,9 +154,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
-        sys.stderr.close()
+        _give_up_output()
+        return FAILED
+    except OSError as error:
+        if error.filename is not None or error.errno not in UNWRITABLE:
+            raise
+        _give_up_output()
+        sys.stderr.write(f"mesogun {options.command}: standard output: {error.strerror}; what it got is not whole\n")
         return FAILED
     return code
+
+
+def _give_up_output() -> None:
+    """Send what is still buffered nowhere, so that the interpreter does not try it again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 if __name__ == "__main__":

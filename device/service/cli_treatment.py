@@ -3,7 +3,7 @@
 import argparse
 from typing import Final
 
-from device.service.argument_words import day, moment, positive, regions, volume_nl, weight_g
+from device.service.argument_words import last_day, moment, positive, regions, volume_nl, weight_g
 from device.service.cli_records import Subparsers, add_session_records, client_options
 
 REGIONS_HELP: Final = """regions:
@@ -18,7 +18,9 @@ REGIONS_HELP: Final = """regions:
 
 def _vial_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lot", default="", metavar="LOT", help="the serum's lot")
-    parser.add_argument("--lot-expires", type=day, metavar="YYYY-MM-DD", help="the last day on which it may be given")
+    parser.add_argument(
+        "--lot-expires", type=last_day, metavar="YYYY-MM-DD", help="the last day on which it may be given"
+    )
     parser.add_argument("--mixed-at", type=moment, metavar='"YYYY-MM-DD HH:MM"', help="when it was mixed, local time")
 
 

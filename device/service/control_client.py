@@ -52,8 +52,16 @@ def ask(path: Path, command: str, arguments: dict[str, Any] | None = None) -> di
         ) from error
     if not line:
         raise ControllerAbsent(f"{path}: the controller closed the connection; see its log")
-    answer: dict[str, Any] = json.loads(line)
-    if not answer.get("ok"):
-        raise CommandRefused([str(reason) for reason in answer.get("reasons", [])])
-    result: dict[str, Any] = answer["result"]
+    return _result_of(path, line)
+
+
+def _result_of(path: Path, line: bytes) -> dict[str, Any]:
+    """Return what an answer says. Raises as `ask` does: one that was cut off says nothing of the command."""
+    try:
+        answer = json.loads(line)
+        if not answer["ok"]:
+            raise CommandRefused([str(reason) for reason in answer["reasons"]])
+        result: dict[str, Any] = answer["result"]
+    except (ValueError, TypeError, LookupError) as error:
+        raise ControllerAbsent(f"{path}: no whole answer; `mesogun status` tells what came of the command") from error
     return result

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -297,12 +298,15 @@ def _digest(*parts: str) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     """Replace the file whole, so that a calendar never imports half a one."""
+    if not path.name:
+        raise ServiceError(f"{path}: is a directory; choose another --out")
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(content)
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise ServiceError(f"{path}: {error.strerror or error}; choose another --out") from error
 
 

@@ -103,6 +103,8 @@ def _password(path: Path | None) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise ServiceError(f"mqtt.password_file {path}: {error.strerror}; the gateway's user must read it") from error
+    except UnicodeDecodeError as error:
+        raise ServiceError(f"mqtt.password_file {path}: not text in UTF-8; write the password alone") from error
 
 
 def sim_pump(options: argparse.Namespace) -> int:
@@ -125,6 +127,8 @@ def sim_pump(options: argparse.Namespace) -> int:
         )
     except (SimConsoleError, SimPumpError, WorldError) as error:
         raise ServiceError(str(error)) from error
+    except OSError as error:
+        raise ServiceError(f"{error.filename or 'simulated pump'}: {error.strerror}; choose another path") from error
     finally:
         if lock is not None:
             os.close(lock)

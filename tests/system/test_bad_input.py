@@ -9,6 +9,8 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -33,7 +35,7 @@ from tests.support.console_processes import (
     started,
     until,
 )
-from tests.support.journal import BOOTED, by_sql, journal_of
+from tests.support.journal import BOOTED, REPOSITORY, by_sql, journal_of
 from tests.support.settings import Draft
 
 REQUEST_BYTES = 8192
@@ -41,6 +43,16 @@ JOURNAL_BYTES = 160_000
 """Room for some dozens of records: then the disk counts as full."""
 
 COMMANDS_UNTIL_FULL = 200
+
+ON_A_FULL_DISK = """
+import sys
+from device.controller.journal import Journal, JournalWriteError
+from device.service.cli import main
+def full(*_):
+    raise JournalWriteError("journal: cannot be written; free disk space")
+Journal.append = full
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def head_of(state: Path) -> int:
@@ -125,6 +137,32 @@ def test_a_port_that_another_program_holds(tmp_path: Path) -> None:
         assert head_of(console.state) == 0
 
 
+def test_a_place_where_no_socket_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with simulated_console(tmp_path / "state") as console:
+        done = mesogun(*console.run_command[3:], f"--socket={tmp_path}/file/x/control.sock")
+
+        assert done.code == 1
+        assert f"control socket {tmp_path}/file/x/control.sock: Not a directory; choose --socket" in done.only_line()
+        assert head_of(console.state) == 0
+
+
+def test_a_disk_without_room_for_the_first_record(tmp_path: Path) -> None:
+    with simulated_console(tmp_path / "state") as console:
+        start = subprocess.run(
+            [sys.executable, "-c", ON_A_FULL_DISK, *console.run_command[3:]],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert start.returncode == 1
+        (line,) = (each for each in start.stderr.splitlines() if not each.startswith("<"))
+        assert line == "mesogun run: journal: cannot be written; free disk space"
+        assert head_of(console.state) == 0
+
+
 @pytest.mark.parametrize("damage", ["a record altered", "a byte flipped", "a record removed"])
 def test_a_damaged_journal(damage: str, tmp_path: Path) -> None:
     state = tmp_path / "state"
@@ -160,7 +198,11 @@ def test_wrong_use_is_exit_code_2() -> None:
         (["change", "vial", "--lot-expires=31.12.2027"], "'31.12.2027' is no date; write YYYY-MM-DD"),
         (["change", "vial", "--mixed-at=09:40"], "'09:40' is no moment; write \"YYYY-MM-DD HH:MM\""),
         (["session", "summary", "last"], "the following arguments are required: --out"),
+        (["change", "vial", "--lot-expires=9999-12-31"], "'9999-12-31': allowed are dates up to 9998"),
+        (["change", "vial", "--mixed-at=9999-12-31 23:59"], "allowed are moments from 1971 to 9998"),
         (["prime", "--volume-ul", "-3"], "'-3': allowed are positive microlitres"),
+        (["prime", "--volume-ul", "1e5000"], "'1e5000': allowed are positive microlitres"),
+        (["prime", "--volume-ul", "1e999999"], "'1e999999' is not a number of microlitres"),
         (["calibrate", "--syringe", "1ml"], "the following arguments are required: --measured-ul, --method"),
         (["session", "start"], "the following arguments are required: --profile, --serum, --syringe"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
@@ -176,6 +218,58 @@ def test_a_client_without_a_controller(tmp_path: Path) -> None:
         done = mesogun(command, f"--state={tmp_path}")
         assert done.code == 1
         assert "control.sock: No such file or directory; is `mesogun run` running" in done.only_line()
+
+
+@pytest.mark.parametrize("said", [b'{"ok": tr', b"[]\n", b"HTTP/1.1 400 Bad Request\r\n", b"\xff\n"])
+def test_an_answer_that_is_none(tmp_path: Path, said: bytes) -> None:
+    with closing(socket.socket(socket.AF_UNIX)) as other:
+        other.bind(str(tmp_path / "control.sock"))
+        other.listen()
+        with started(command_line("arm", f"--state={tmp_path}"), log=tmp_path / "log") as client:
+            connection, _ = other.accept()
+            with closing(connection):
+                connection.recv(REQUEST_BYTES)
+                connection.sendall(said)
+            assert client.wait(STOP_S) == 1
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert line.endswith("control.sock: no whole answer; `mesogun status` tells what came of the command")
+
+
+# Standard output -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("records", [1, 200], ids=["less than a buffer", "more than one"])
+def test_what_did_not_get_out_does_not_pass_for_done(tmp_path: Path, records: int) -> None:
+    with journal_of(tmp_path / JOURNAL_NAME, *[BOOTED] * records):
+        pass
+    export = command_line("journal", "export", f"--state={tmp_path}")
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(export, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, env=buffered, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == b"mesogun journal: standard output: No space left on device; what it got is not whole\n"
+
+
+def test_a_reader_that_has_seen_enough_is_told_nothing(tmp_path: Path) -> None:
+    with journal_of(tmp_path / JOURNAL_NAME, BOOTED):
+        pass
+    export = command_line("journal", "export", f"--state={tmp_path}")
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as gone:  # noqa: PTH123 - a descriptor
+        done = subprocess.run(export, cwd=REPOSITORY, stdout=gone, stderr=subprocess.PIPE, env=buffered, check=False)
+
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_simulated_pump_where_nothing_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for option in ("--world", "--link"):
+        done = mesogun("sim-pump", "--linger=1", f"{option}={tmp_path}/file/x")
+        assert done.code == 1
+        assert "Not a directory; choose another path" in done.only_line()
 
 
 # The gateway's broker ------------------------------------------------------------------------------------------------
@@ -227,6 +321,18 @@ def test_a_password_file_that_is_missing(tmp_path: Path) -> None:
 
     assert done.code == 1
     assert f"mqtt.password_file {tmp_path}/none: No such file or directory" in done.only_line()
+
+
+def test_a_password_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"\xff\xfe\x00")
+    draft = Draft(tmp_path / "config")
+    draft.replace("device.toml", 'username = ""', 'username = "gateway"')
+    draft.replace("device.toml", 'password_file = ""', f'password_file = "{tmp_path}/password"')
+
+    done = mesogun("gateway", f"--state={tmp_path}", f"--config={draft.directory}")
+
+    assert done.code == 1
+    assert f"mqtt.password_file {tmp_path}/password: not text in UTF-8" in done.only_line()
 
 
 # A running controller ------------------------------------------------------------------------------------------------

@@ -305,6 +305,15 @@ def test_a_completed_course_has_nothing_left_to_plan(told: Told, tmp_path: Path)
     )
 
 
+@pytest.mark.parametrize("out", [".", "/", "/dev/null/plan.ics", "no-such-folder/plan.ics"])
+def test_a_place_where_no_file_can_be_is_one_line(told: Told, out: str) -> None:
+    code, _, err = told("calendar", "--course=weekly-ten", "--start=2026-09-07", f"--out={out}")
+    assert code == 1
+    assert err.startswith(f"mesogun course: {out}: ")
+    assert err.endswith("choose another --out\n")
+    assert err.count("\n") == 1
+
+
 def test_a_journal_that_is_not_there_is_one_line(told: Told, tmp_path: Path) -> None:
     code, _, err = told("due", "--patient=p-17", f"--state={tmp_path}/none")
     assert (code, len(err.splitlines())) == (1, 1)
