@@ -17,6 +17,7 @@ from device.core.checklist import open_items
 from device.core.console import Console, State
 from device.core.faults import CATALOGUE, Fault
 from device.core.limits import nl_per_cm2
+from device.core.operations import not_homed
 from device.core.region_plan import NO_PLAN
 from device.core.session_care import held_back, not_cared_for, paused, too_old
 from device.core.soft_limits import NAMES as SOFT_NAMES
@@ -102,7 +103,7 @@ def refusals(console: Console, at_ms: int) -> list[str]:
     if console.session is None:
         return unusable
     unmet = (*too_old(console, at_ms), *not_cared_for(console), *next_shot_refusals(console, console.session))
-    return [*unusable, *held_back(console), *(reason.message for reason in unmet)]
+    return [*unusable, *held_back(console), *not_homed(console), *(reason.message for reason in unmet)]
 
 
 def ended_session(console: Console) -> dict[str, Any]:
@@ -173,6 +174,8 @@ def next_action(console: Console) -> str:
         return _way_on(against)
     if paused(console):
         return "resume_session"
+    if held_back(console) or not_homed(console):
+        return "home"
     unmet = [reason.code for reason in not_cared_for(console)]
     return "arm" if not unmet else "prime" if unmet == ["prime"] else "confirm_checklist"
 

@@ -144,6 +144,12 @@ def not_fit(console: Console, at_ms: int) -> tuple[str, ...]:
         reasons.append("the last magazine is not settled yet")
     if not console.ready:
         reasons.append("the needle is still on its way home: try again")
+    return (*reasons, *not_homed(console))
+
+
+def not_homed(console: Console) -> tuple[str, ...]:
+    """Return which of needle and plunger do not know where they are."""
+    reasons = []
     if not console.homed:
         reasons.append("the needle is not homed: `mesogun home`")
     if not console.initialised or console.ledger.position is None:

@@ -34,6 +34,7 @@ NextAction = Literal[
     "confirm_checklist",
     "prime",
     "change_needle",
+    "home",
 ]
 
 

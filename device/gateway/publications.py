@@ -52,6 +52,7 @@ ALARM_CODES: Final[Mapping[str, int]] = {"unknown": -1, "none": 0, **ENUMERATED_
 NEXT_ACTION_CODES: Final[Mapping[str, int]] = {
     "none": 0, "arm": 1, "press": 2, "wait": 3, "clear_fault": 4, "skip_points": 5, "stop_session": 6,
     "override": 7, "resume_session": 8, "confirm_checklist": 9, "prime": 10, "change_needle": 11,
+    "home": 12,
 }  # fmt: skip
 
 JOURNAL_CODES: Final[Mapping[str, int]] = {"ok": 0, "unavailable": 1, "damaged": 2}

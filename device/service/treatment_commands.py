@@ -97,6 +97,7 @@ _NEXT = {
     "confirm_checklist": "mesogun session check",
     "prime": "mesogun prime",
     "change_needle": "mesogun change needle",
+    "home": "needle or plunger are not homed: mesogun home, or mesogun home --plunger --patient-detached",
 }
 
 
@@ -265,7 +266,8 @@ def session_pause(options: argparse.Namespace) -> int:
 
 def session_resume(options: argparse.Namespace) -> int:
     """`mesogun session resume`."""
-    return show(options, asked(options, "session_resume"), "resumed; next: mesogun arm")
+    result = asked(options, "session_resume")
+    return show(options, result, f"resumed; next: {_next_words(result)}")
 
 
 def session_stop(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.controller.live import next_action, region_list, snapshot
+from device.controller.live import next_action, refusals, region_list, snapshot
 from device.core.console import Console, State
 from device.core.device_spec import SoftLimits
 from device.core.effects import Commit, Refill, Reply, SoundDone, SoundRegion
@@ -357,11 +357,20 @@ def test_the_operator_is_told_region_point_and_what_is_next() -> None:
         (replace(treated(1), spec=replace(SPEC, limits=replace(SPEC.limits, needle_shots=1))), "change_needle"),
         (after(SESSION, PauseRequested(REQUEST)), "resume_session"),
         (after(SESSION, ChangeNeedleRequested(REQUEST, "n-2")), "prime"),
+        (replace(SESSION, homed=False), "home"),
+        (after(replace(SESSION, initialised=False), ChangeNeedleRequested(REQUEST, "n-2")), "home"),
         (after(DISARMED, replace(START_SESSION, checklist=CHECKLIST)), "confirm_checklist"),
     ],
 )
 def test_the_next_action_follows_the_state(console: Console, action: str) -> None:
     assert next_action(console) == action
+
+
+def test_what_arming_refuses_status_tells_before() -> None:
+    lost = replace(SESSION, homed=False, initialised=False)
+    reasons = reply_in(step(lost, ARM)[1]).reasons
+    assert len(reasons) == 2
+    assert refusals(lost, 0) == list(reasons)
 
 
 def test_evenness_is_told_region_by_region_with_the_volume_by_area_where_it_is_known() -> None:
