@@ -8,11 +8,13 @@ import argparse
 import json
 import logging
 import multiprocessing
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
@@ -98,7 +100,8 @@ def run_sessions(plans: list[SessionPlan], configuration: Configuration, *, jobs
         try:
             while True:
                 for plan in ahead:
-                    running.add(pool.submit(run_session, plan, configuration))
+                    with _interrupts_held():
+                        running.add(pool.submit(run_session, plan, configuration))
                     if len(running) >= jobs * WAITING_A_JOB:
                         break
                 if not running:
@@ -108,6 +111,16 @@ def run_sessions(plans: list[SessionPlan], configuration: Configuration, *, jobs
         finally:
             for future in running:
                 future.cancel()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold back Ctrl-C: a process that is spawned meanwhile never gets it, and it is this one alone that ends early."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def with_coarse_axis(configuration: Configuration, treatment: Treatment) -> Configuration:

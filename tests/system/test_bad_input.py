@@ -25,6 +25,7 @@ from device.journal_reader import JournalReader
 from device.service.control_client import CommandRefused
 from tests.support.broker import HOST, MosquittoBroker, free_port
 from tests.support.console_processes import (
+    START_S,
     STOP_S,
     SimulatedConsole,
     command_line,
@@ -270,6 +271,25 @@ def test_a_simulated_pump_where_nothing_can_be_made(tmp_path: Path) -> None:
         done = mesogun("sim-pump", "--linger=1", f"{option}={tmp_path}/file/x")
         assert done.code == 1
         assert "Not a directory; choose another path" in done.only_line()
+
+
+def test_an_interrupted_simulation_tells_what_it_has_and_its_processes_nothing() -> None:
+    command = command_line("simulate", "--sessions=500", "--jobs=2", "--points=20")
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+        def one_is_awake() -> bool:
+            maps = (Path(f"/proc/{child}/maps").read_text() for child in children.read_text().split())
+            return any("pydantic_core" in each for each in maps)
+
+        until(one_is_awake)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=START_S)
+
+    assert (process.returncode, err) == (1, "")
+    assert "(stopped early)" in out.splitlines()[0]
 
 
 # The gateway's broker ------------------------------------------------------------------------------------------------
