@@ -35,7 +35,8 @@ def measurement_refusals(syringe: Syringe, measured_nl: Nanolitres, *, at_ms: in
     if abs(measured_nl - syringe.stroke_nl) * 100 > ERROR_PERCENT_MOST * syringe.stroke_nl:
         found.append(
             f"measured {ul(measured_nl)}, but stroke_ul of syringe {syringe.name} is {ul(syringe.stroke_nl)}: they may "
-            f"differ by {ERROR_PERCENT_MOST} %; write what was measured into its file, restart, measure again"
+            f"differ by {ERROR_PERCENT_MOST} %; write what was measured into its file, sign and install that, "
+            "restart, measure again"
         )
     if expires_ms <= at_ms:
         found.append("the calibration would have expired already: check the computer's clock")

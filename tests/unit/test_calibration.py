@@ -76,7 +76,7 @@ def test_a_stroke_further_beside_its_file_is_refused_with_what_to_do(measured_nl
     (reason,) = reply_in(effects).reasons
     assert reason == (
         f"measured {measured_nl / 1000:.3f} uL, but stroke_ul of syringe 1ml is 1000 uL: they may differ by 2 %; "
-        "write what was measured into its file, restart, measure again"
+        "write what was measured into its file, sign and install that, restart, measure again"
     )
     assert console.ledger.calibrations == ()
     assert [type(record) for record in records_in(effects)] == [CommandTaken]
