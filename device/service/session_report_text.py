@@ -393,18 +393,18 @@ def _timings(report: SessionReport) -> list[str]:
     timings = report.timings
     if timings.stroke_us_max < 0:
         return [*heading("Timings"), "no shot was measured"]
+    first_step = (
+        f"p50 {timings.press_to_step_us_p50} us, p99 {timings.press_to_step_us_p99} us, at most "
+        f"{timings.press_to_step_us_max} us after {counted(timings.presses, 'press', 'presses')}"
+    )
+    late = (
+        f"p50 {timings.step_late_us_p50} us (median shot), p99 {timings.step_late_us_p99} us (worst shot), at most "
+        f"{timings.step_late_us_max} us"
+    )
     return [
         *heading("Timings"),
-        *row_of(
-            "first step",
-            f"p50 {timings.press_to_step_us_p50} us, p99 {timings.press_to_step_us_p99} us, at most "
-            f"{timings.press_to_step_us_max} us after {counted(timings.presses, 'press', 'presses')}",
-        ),
-        *row_of(
-            "steps late",
-            f"p50 {timings.step_late_us_p50} us (median shot), p99 {timings.step_late_us_p99} us (worst shot), at most "
-            f"{timings.step_late_us_max} us",
-        ),
+        *row_of("first step", first_step if timings.presses else "no press was measured"),
+        *row_of("steps late", late if timings.step_late_us_max >= 0 else "no step was measured"),
         *row_of(
             "strokes",
             f"{timings.stroke_us_min / 1000:.1f} to {timings.stroke_us_max / 1000:.1f} ms, "

@@ -108,6 +108,9 @@ def test_what_nobody_measured_is_told_as_that() -> None:
     report = session(announced, *outcome(announced, WHOLE, reason="recovered", certain=False))
     assert (report.timings.press_to_step_us_p99, report.timings.stroke_us_max) == (-1, -1)
     assert "no shot was measured" in text_of(report)
+    unpressed = text_of(session(*one_shot(press_to_step_us=-1, stroke_us=300_000, step_late_us_max=-1)))
+    assert "first step   no press was measured" in unpressed
+    assert "steps late   no step was measured" in unpressed
 
 
 def test_a_shot_in_a_region_that_nobody_planned_has_a_row_of_its_own() -> None:
