@@ -115,7 +115,7 @@ class SessionStartArguments(VialArguments):
     profile: str = Field(min_length=1, max_length=80)
     serum: str = Field(min_length=1, max_length=80)
     syringe: str = Field(min_length=1, max_length=80)
-    patient: str = Field(default="", max_length=80)
+    patient: str = Field(default="", max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")
     weight_g: int | None = Field(default=None, ge=1_000, le=400_000)
     regions: list[RegionArguments] = Field(default_factory=list, max_length=40)
     course: str = Field(default="", max_length=80)

@@ -11,6 +11,7 @@ from device.journal_reader import JournalReader, utc_text
 from device.service.control_client import STANDARD_STATE
 from device.service.errors import ServiceError
 from device.service.formulary_commands import in_words, unusable
+from device.service.report_words import printable
 from device.settings import FORMULARY, ConfigurationError, find_configuration_directory, load_configuration
 from device.settings.bundle import TRUSTED, verified
 
@@ -30,7 +31,7 @@ def _line(entry: Entry, *, as_json: bool) -> str:
     if as_json:
         return json.dumps({"seq": entry.seq, "ts_ms": entry.ts_ms, "kind": entry.kind, "body": entry.body})
     body = " ".join(f"{key}={value}" for key, value in entry.body.items() if value not in ("", None, []))
-    return f"{entry.seq:>6}  {utc_text(entry.ts_ms)}  {entry.kind:<16} {body}"
+    return f"{entry.seq:>6}  {utc_text(entry.ts_ms)}  {entry.kind:<16} {printable(body)}"
 
 
 def journal_show(options: argparse.Namespace) -> int:

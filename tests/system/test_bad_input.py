@@ -425,6 +425,7 @@ def calibrate(syringe: str, measured_ul: str) -> list[str]:
             [*session_start("continuous", "saline", "1ml"), "--checklist=mine"],
             "no check-list named 'mine'; there are: standard",
         ),
+        ([*session_start("continuous", "saline", "1ml"), "--patient=p\x1b[2J"], "patient: String should match pattern"),
         (["change", "needle"], "not possible in state disarmed; possible in: session"),
         (session_start("missing", "saline", "1ml"), "no profile named 'missing'; there are: continuous, hasty"),
         (
@@ -459,6 +460,7 @@ def calibrate(syringe: str, measured_ul: str) -> list[str]:
         "no check-list",
         "no lot",
         "unknown check-list",
+        "an id that a terminal would obey",
         "no session for a needle",
         "unknown name",
         "no course",

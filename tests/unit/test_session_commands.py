@@ -111,3 +111,13 @@ def test_a_contradiction_is_a_loud_line_and_exit_code_1(tmp_path: Path, capsys: 
     assert code == 1
     assert "the session's end says 1 shot and 1 nl" in err
     assert "!!! record 7: the session's end says" in out
+
+
+def test_a_record_is_one_line_and_what_a_terminal_would_obey_is_shown(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with journal_of(tmp_path / JOURNAL_NAME, replace(STARTED, patient="p\x1b[2J\n17")):
+        pass
+    assert main(["journal", "show", f"--state={tmp_path}"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "patient=p\ufffd[2J\ufffd17 " in line
