@@ -15,6 +15,9 @@ from device.core.magazine import Purpose
 START_COMMAND: Final = "session start"
 """What `CommandTaken` calls the command that starts a session."""
 
+NEWER: Final = "a newer version of this software wrote it: install that one again"
+"""What is most likely where a record's hash holds and this version cannot read it."""
+
 Json: TypeAlias = str | int | bool | list["Json"] | dict[str, "Json"] | None
 
 
@@ -474,10 +477,10 @@ def from_body(kind: str, body: dict[str, Json]) -> Record:
     """Rebuild a record. Raises ValueError for an unknown kind, a missing or an unknown field."""
     record_type = KINDS.get(kind)
     if record_type is None:
-        raise ValueError(f"unknown record kind {kind!r}")
+        raise ValueError(f"unknown record kind {kind!r}: {NEWER}")
     names = {field.name for field in fields(record_type)}
     if unknown := sorted(set(body) - names):
-        raise ValueError(f"record {kind!r} has unknown fields {unknown}")
+        raise ValueError(f"record {kind!r} has unknown fields {unknown}: {NEWER}")
     try:
         return record_type(**body)  # type: ignore[arg-type]
     except TypeError as error:

@@ -155,7 +155,7 @@ def test_a_chain_of_another_device_is_refused() -> None:
         ("session_ended", '{"shots":1.5}', "1.5 is not a whole number"),
         ("session_ended", '{"shots":1}', "missing"),
         ("session_ended", '{"extra":1}', r"unknown fields \['extra'\]"),
-        ("unheard_of", "{}", "unknown record kind 'unheard_of'"),
+        ("unheard_of", "{}", "unknown record kind 'unheard_of': a newer version"),
     ],
 )
 def test_a_record_that_this_software_cannot_decode_is_refused_though_its_hash_holds(
