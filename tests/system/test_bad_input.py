@@ -274,7 +274,8 @@ def test_a_simulated_pump_where_nothing_can_be_made(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_simulation_tells_what_it_has_and_its_processes_nothing() -> None:
-    command = command_line("simulate", "--sessions=500", "--jobs=2", "--points=20")
+    # Whoever runs the tests in the background has them ignore an interrupt, and a program keeps what it finds ignored.
+    command = ["env", "--default-signal=INT", *command_line("simulate", "--sessions=500", "--jobs=2", "--points=20")]
     with subprocess.Popen(
         command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
