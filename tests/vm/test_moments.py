@@ -19,7 +19,7 @@ from device.core.units import NS_PER_S
 from device.service.control_client import CommandRefused, ControllerAbsent
 from device.settings import load_configuration
 from tests.vm.rig.books import Books
-from tests.vm.rig.console import PROFILE, VirtualConsole
+from tests.vm.rig.console import PATIENT, PROFILE, VirtualConsole
 from tests.vm.rig.machine import until
 from tests.vm.rig.moments import KINDS, Blow, Outcome, Report, choose, described, place_at
 from tests.vm.rig.package import CHECKOUT
@@ -53,8 +53,6 @@ ATTEMPTS = 3
 PROGRAM = "/opt/rig/signal_at.py"
 RESULT_IN_GUEST = "/run/signal_at.json"
 UNIT = "mesogun.service"
-PATIENT = "rig"
-"""The same in every session: the syringe's content goes on, and no plunger has to be homed in between."""
 
 
 class HostWasLateError(Exception):
@@ -65,7 +63,7 @@ class HostWasLateError(Exception):
 def striking(console: VirtualConsole) -> Iterator[VirtualConsole]:
     program = CHECKOUT / "tests" / "vm" / "rig" / "guest" / "signal_at.py"
     console.machine.write(PROGRAM, program.read_bytes())
-    console.make_ready(points=1, patient=PATIENT)
+    console.make_ready(points=1)
     yield console
     console.let_go()
 
@@ -274,7 +272,7 @@ def begin_afresh(console: VirtualConsole) -> None:
     console.let_go()
     sys.stderr.write(console.log(UNIT)[-3000:])
     console.machine.run("systemctl", "restart", UNIT, within_s=600).checked()
-    console.make_ready(points=1, patient=PATIENT)
+    console.make_ready(points=1)
 
 
 def test_every_process_killed_or_stopped_at_random_moments_of_a_stroke(striking: VirtualConsole) -> None:

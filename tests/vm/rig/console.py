@@ -45,6 +45,8 @@ STROKE_S: Final = 120.0
 T = TypeVar("T", bound=Record)
 
 PROFILE: Final = "virtual-console"
+PATIENT: Final = "rig"
+"""The same in every session: syringe and needle go on, and no plunger has to be homed in between."""
 
 SLOW: Final = {
     # A needle of 50 steps a second and a stroke of 20 steps: several times the way of a level through the wires.
@@ -250,7 +252,7 @@ class VirtualConsole:
         """The controller's status."""
         return self.ask("status")
 
-    def make_ready(self, *, points: int, patient: str = "") -> None:
+    def make_ready(self, *, points: int) -> None:
         """Bring the console, whatever it was doing, to a session of `points` points with both axes home and primed."""
         self.let_go()
         self.until_state("disarmed", "session", "armed", "fault")
@@ -266,7 +268,7 @@ class VirtualConsole:
         self.until_state("disarmed")
         self.ask("calibrate", syringe="1ml", measured_nl=STROKE_NL, method="simulated")
         regions = [{"name": "front", "points": points}]
-        self.ask("session_start", profile=PROFILE, serum="saline", syringe="1ml", regions=regions, patient=patient)
+        self.ask("session_start", profile=PROFILE, serum="saline", syringe="1ml", regions=regions, patient=PATIENT)
         self.ask("prime", volume_nl=PRIME_NL)
         self.until_state("session")
 
