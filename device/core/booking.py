@@ -11,7 +11,7 @@ from device.core.profile import Phase
 from device.core.realtime_messages import (
     ShotReport,
 )
-from device.core.records import MagazineIntent, MagazineSettled, Record, SessionEnded, ShotGiven
+from device.core.records import RECOVERED, MagazineIntent, MagazineSettled, Record, SessionEnded, ShotGiven
 from device.core.settlement import Settlement, ShotSettlement, settle
 from device.core.steps import book
 from device.core.units import Increments, Nanolitres, Steps, depth_of, volume_of
@@ -34,7 +34,7 @@ def settled(
             magazine_id=intent.magazine_id,
             purpose=intent.purpose,
             session_id=intent.session_id,
-            reason=console.ended.name.lower() if console.ended is not None else "recovered",
+            reason=console.ended.name.lower() if console.ended is not None else RECOVERED,
             position=result.position,
             low_water=result.low_water,
             given=result.given,
@@ -105,7 +105,7 @@ def _shot_records(console: Console, intent: MagazineIntent, result: Settlement, 
 
 def _shot_reason(report: ShotReport | None) -> str:
     if report is None:
-        return "recovered"
+        return RECOVERED
     if report.released:
         return "released"
     return f"fault {report.fault}" if report.fault else ""

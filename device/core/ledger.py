@@ -15,6 +15,7 @@ from device.core.patient_day import UNKNOWN_MS, PastSession, dated, ingredient_k
 from device.core.patient_hour import Run, with_shots
 from device.core.patient_hour import dated as runs_dated
 from device.core.records import (
+    RECOVERED,
     START_COMMAND,
     CommandTaken,
     ConsoleKeyMade,
@@ -79,7 +80,7 @@ NEEDLES_KEPT_MOST: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """The needle on the handpiece: its id, empty where none was told, the shots given with it, and to whom."""
+    """The needle on the handpiece: its id, empty where none was told, its shots, those in doubt too, and whose."""
 
     needle: str = ""
     shots: int = 0
@@ -318,8 +319,10 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
     # A magazine of which nothing moved, a prime that was broken off before its gate, takes up no play.
     came_down = ledger.position is None or record.position < ledger.position - POSITION_TOLERANCE
     needle = ledger.needle
-    if session is not None and record.purpose != Purpose.PRIME.value and record.shots:
-        needle = replace(needle, shots=needle.shots + record.shots, patient=session.started.patient)
+    # Where nobody told of the end, the needle may have been in without a dose.
+    worst = record.shots or int(record.reason == RECOVERED)
+    if session is not None and record.purpose != Purpose.PRIME.value and worst:
+        needle = replace(needle, shots=needle.shots + worst, patient=session.started.patient)
     return replace(
         ledger,
         session=session,

@@ -15,6 +15,9 @@ from device.core.magazine import Purpose
 START_COMMAND: Final = "session start"
 """What `CommandTaken` calls the command that starts a session."""
 
+RECOVERED: Final = "recovered"
+"""The reason of a magazine, or a shot, of whose end nobody told: it was settled from the plunger's position."""
+
 NEWER: Final = "a newer version of this software wrote it: install that one again"
 """What is most likely where a record's hash holds and this version cannot read it."""
 

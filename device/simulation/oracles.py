@@ -14,7 +14,7 @@ from device.core.limits import ingredient_limit
 from device.core.magazine import Purpose
 from device.core.profile import Mode, Phase, TriggerStyle
 from device.core.realtime_messages import Faulted, Load, Order, Report, StrokeStarted
-from device.core.records import MagazineIntent, MagazineSettled, Record, SessionStarted, ShotGiven
+from device.core.records import RECOVERED, MagazineIntent, MagazineSettled, Record, SessionStarted, ShotGiven
 from device.core.session import Session
 from device.core.settlement import POSITION_TOLERANCE
 from device.core.stroke import Scan, ScanMode, ScanState
@@ -266,7 +266,7 @@ class Watch(Observer):
         """
         if outcome.certain:
             return POSITION_TOLERANCE
-        if outcome.reason == "recovered":
+        if outcome.reason == RECOVERED:
             return self.magazines_largest
         return self.phases_largest * (3 if self._gun.pump.reset_ns >= self._intent_ns else 1)
 

@@ -11,6 +11,7 @@ from device.core.machine import step
 from device.core.realtime_messages import Homed
 from device.core.records import NeedleChanged
 from device.core.units import Increments
+from tests.support.journal import SETTLED
 from tests.support.machine import DISARMED, HOME_PLUNGER, REQUEST, SESSION, START_SESSION, after, reply_in
 
 STOP = SessionStopRequested(REQUEST)
@@ -83,3 +84,13 @@ def test_a_worn_needle_keeps_a_session_from_starting_and_the_refusal_names_what_
     (reason,) = reply_in(step(worn_out, START_SESSION)[1]).reasons
     assert reason.endswith("`mesogun change needle`, at a session's start --needle ID")
     assert reply_in(step(worn_out, replace(START_SESSION, needle="n-9"))[1]).accepted
+
+
+@pytest.mark.parametrize(
+    ("reason", "purpose", "shots"),
+    [("recovered", "inject", 1), ("unloaded", "inject", 0), ("fault", "inject", 0), ("recovered", "prime", 0)],
+)
+def test_a_needle_that_may_have_been_in_without_a_dose_is_a_used_one(reason: str, purpose: str, shots: int) -> None:
+    settled = replace(SETTLED, reason=reason, purpose=purpose, shots=0, given=0, given_nl=0)
+    needle = apply(replace(SESSION.ledger, needle=Needle("n-1")), settled).needle
+    assert needle == Needle("n-1", shots, "anna" if shots else "")
