@@ -41,6 +41,7 @@ _CARE: Final = (
     "tests/unit/test_vial.py",
     "tests/unit/test_pause.py",
     "tests/unit/test_changes.py",
+    "tests/unit/test_needles.py",
 )
 _COURSE: Final = ("tests/unit/test_course.py", "tests/unit/test_course_sessions.py")
 _FORMULARY: Final = ("tests/unit/test_formulary.py", "tests/unit/test_machine_sessions.py")
@@ -59,7 +60,6 @@ _SESSION: Final = (
     *_SOFT,
     *_REGIONS,
     "tests/unit/test_patient_hour.py",
-    "tests/unit/test_needles.py",
     "tests/unit/test_broken_refill.py",
     "tests/unit/test_presses.py",
     "tests/unit/test_alarms.py",

@@ -34,6 +34,7 @@ from device.core.treatment import refill_target
 from device.core.units import Increments
 from device.core.vial import Vial
 from tests.support.core import LAW, make_serum
+from tests.support.journal import SETTLED
 from tests.support.machine import (
     ARM,
     ARMED,
@@ -93,6 +94,21 @@ def test_a_new_vial_is_full_and_the_plan_goes_on() -> None:
     assert (totals.drawn_nl, totals.earlier_vials_nl, totals.vial.lot) == (0, drawn_nl, "L-2")
     assert (totals.shots, console.session, console.state) == (2, TWO_GIVEN.session, State.SESSION)
     assert snapshot(console)["vial_drawn_nl"] == 0
+
+
+def test_a_changed_vial_is_as_old_as_it_was_told() -> None:
+    told = replace(VIAL, request=replace(REQUEST, at_ms=70), vial=Vial("L-2", expires_ms=90, mixed_ms=50))
+    totals = after(TWO_GIVEN, told).ledger.session
+    assert totals is not None
+    assert totals.vial == Vial("L-2", expires_ms=90, mixed_ms=50, told_ms=70)
+
+
+@pytest.mark.parametrize(
+    ("reason", "given_nl", "primed"), [("complete", 1, True), ("complete", 0, False), ("fault", 1, False)]
+)
+def test_only_a_prime_that_was_whole_and_gave_something_is_one(reason: str, given_nl: int, primed: bool) -> None:
+    prime = replace(SETTLED, purpose="prime", reason=reason, given_nl=given_nl, shots=0)
+    assert apply(step(TWO_GIVEN, NEEDLE)[0].ledger, prime).unprimed is not primed
 
 
 def test_an_empty_vial_is_changed_and_not_the_session() -> None:

@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device.core.events import PositionRead
 from device.core.ledger import Ledger, apply
+from device.core.machine import step
 from device.core.patient_day import UNKNOWN_MS
 from device.core.patient_hour import HOUR_MS, RUN_MS, RUNS_KEPT_MOST, Run, dated, shots_within_hour, with_shots
 from device.core.records import START_COMMAND, CommandTaken, MagazineSettled, SessionEnded, SessionStarted
+from device.core.units import Increments
 from tests.support.journal import STARTED
+from tests.support.machine import SETTLING, records_in
 
 NOON_MS = 1_772_600_000_000
 MINUTE_MS = 60_000
@@ -50,6 +54,12 @@ def test_a_minutes_shots_are_one_run_dated_by_its_last() -> None:
     for ms in (0, RUN_MS - 1, RUN_MS):
         runs = with_shots(runs, patient="anna", at_ms=NOON_MS + ms, shots=1)
     assert runs == (Run("anna", NOON_MS, NOON_MS + RUN_MS - 1, 2), Run("anna", NOON_MS + RUN_MS, NOON_MS + RUN_MS, 1))
+
+
+def test_a_magazine_is_stamped_with_the_time_at_which_its_position_was_read() -> None:
+    _, effects = step(replace(SETTLING, now_ms=7), PositionRead(Increments(0), 77_000))
+    (settled,) = [one for one in records_in(effects) if isinstance(one, MagazineSettled)]
+    assert settled.at_ms == 77_000
 
 
 def test_the_same_millisecond_is_one_run_and_no_shots_are_none() -> None:
