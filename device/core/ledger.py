@@ -80,11 +80,16 @@ NEEDLES_KEPT_MOST: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """The needle on the handpiece: its id, empty where none was told, its shots, those in doubt too, and whose."""
+    """The needle on the handpiece: its id, empty where none was told, its shots, and in whom it was.
+
+    `used`: it was in a patient, or may have been: where nobody told how a magazine ended, it may have been in without
+    a shot that is booked.
+    """
 
     needle: str = ""
     shots: int = 0
     patient: str = ""
+    used: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +242,7 @@ def needle_called(ledger: Ledger, name: str) -> Needle:
 def _put_on(ledger: Ledger, name: str) -> Ledger:
     off = ledger.needle
     others = tuple(one for one in ledger.needles if one.needle not in (name, off.needle))
-    used = (*others, off) if off.needle and off.shots else others
+    used = (*others, off) if off.needle and off.used else others
     return replace(ledger, needle=needle_called(ledger, name), needles=used[-NEEDLES_KEPT_MOST:])
 
 
@@ -319,10 +324,10 @@ def _settled(ledger: Ledger, record: MagazineSettled) -> Ledger:
     # A magazine of which nothing moved, a prime that was broken off before its gate, takes up no play.
     came_down = ledger.position is None or record.position < ledger.position - POSITION_TOLERANCE
     needle = ledger.needle
-    # Where nobody told of the end, the needle may have been in without a dose.
-    worst = record.shots or int(record.reason == RECOVERED)
-    if session is not None and record.purpose != Purpose.PRIME.value and worst:
-        needle = replace(needle, shots=needle.shots + worst, patient=session.started.patient)
+    was_in = record.shots > 0 or record.reason == RECOVERED
+    if session is not None and record.purpose != Purpose.PRIME.value and was_in:
+        shots = needle.shots + record.shots
+        needle = replace(needle, shots=shots, used=True, patient=session.started.patient)
     return replace(
         ledger,
         session=session,

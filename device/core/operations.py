@@ -221,7 +221,7 @@ def _content_refusals(console: Console, event: SessionStartRequested) -> tuple[R
 def needle_refusals(ledger: Ledger, name: str, *, patient: str) -> tuple[Refusal, ...]:
     """Return why the needle of that id, the one that is on for none, must not go into `patient`; empty when it may."""
     needle = needle_called(ledger, name) if name else ledger.needle
-    if not needle.shots or patient == needle.patient != "":
+    if not needle.used or patient == needle.patient != "":
         return ()
     who = "another patient" if needle.patient else "a patient without a name"
     which = f"needle {name}" if name else "the needle"

@@ -129,7 +129,7 @@ RECORD_BUGS: Final = (
     PlantedBug(
         name="needle-forgotten-by-a-change",
         file=_LEDGER,
-        changes=(("used = (*others, off) if off.needle and off.shots else others", "used = others"),),
+        changes=(("used = (*others, off) if off.needle and off.used else others", "used = others"),),
         mistake="a needle that was off in between is a new one: another patient's blood, a count from nought",
         breaks="I1",
         caught_by=("tests/unit/test_needles.py::test_a_needle_that_is_put_on_again_goes_on_with_its_count",),

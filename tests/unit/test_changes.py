@@ -136,7 +136,7 @@ def test_a_vial_is_held_to_what_its_serum_asks_for() -> None:
 
 
 def test_a_new_needle_counts_its_shots_anew_and_wants_a_prime() -> None:
-    assert TWO_GIVEN.ledger.needle == Needle("", 2, "anna")
+    assert TWO_GIVEN.ledger.needle == Needle("", 2, "anna", used=True)
     console, effects = step(TWO_GIVEN, NEEDLE)
     assert records_in(effects)[1] == NeedleChanged("s-1", "n-2", shots=2)
     assert reply_in(effects) == Reply(REQUEST, accepted=True, reasons=())
@@ -169,7 +169,7 @@ def test_a_prime_that_was_broken_off_is_none() -> None:
 def test_a_needle_is_counted_over_sessions_until_another_is_named() -> None:
     ledger = TWO_GIVEN.ledger
     (started,) = (one for one in records_in(step(DISARMED, START_SESSION)[1]) if isinstance(one, SessionStarted))
-    assert apply(ledger, started).needle == Needle("", 2, "anna")
+    assert apply(ledger, started).needle == Needle("", 2, "anna", used=True)
     assert apply(ledger, replace(started, needle="n-3")).needle == Needle("n-3", 0)
     same = replace(ledger, needle=Needle("n-3", 7))
     assert apply(same, replace(started, needle="n-3")).needle == Needle("n-3", 7)
@@ -190,12 +190,12 @@ def test_a_needle_that_was_used_on_a_patient_is_refused_for_another(patient: str
 
 
 def test_the_id_of_the_used_needle_makes_no_new_one() -> None:
-    named = replace(USED, ledger=replace(USED.ledger, needle=Needle("n-1", 2, "anna")))
+    named = replace(USED, ledger=replace(USED.ledger, needle=Needle("n-1", 2, "anna", used=True)))
     assert len(why(named, replace(START_SESSION, patient="carl", needle="n-1"))) == 1
 
 
 def test_patients_without_a_name_are_never_taken_for_the_same_by_the_needle() -> None:
-    nameless = replace(USED, ledger=replace(USED.ledger, needle=Needle("n-1", 2, "")))
+    nameless = replace(USED, ledger=replace(USED.ledger, needle=Needle("n-1", 2, "", used=True)))
     used = (
         "the needle was used on a patient without a name: put a new one on, and give it an id of its own by --needle ID"
     )

@@ -21,7 +21,7 @@ ANOTHER = "needle n-1 was used on another patient: put a new one on, and give it
 
 def worn(console: Console, shots: int = 7) -> Console:
     """Return the console after so many shots of anna with the needle that is on."""
-    needle = replace(console.ledger.needle, shots=shots, patient="anna")
+    needle = replace(console.ledger.needle, shots=shots, patient="anna", used=True)
     return replace(console, ledger=replace(console.ledger, needle=needle))
 
 
@@ -39,7 +39,7 @@ def why(console: Console, needle: str) -> tuple[str, ...]:
 
 def test_the_needle_that_is_on_is_no_new_one() -> None:
     assert why(ANNAS, "n-1") == ("n-1 is the needle that is on: give the new one an id of its own",)
-    assert change(ANNAS, "n-1").ledger.needle == Needle("n-1", 7, "anna")
+    assert change(ANNAS, "n-1").ledger.needle == Needle("n-1", 7, "anna", used=True)
 
 
 def test_a_needle_without_an_id_is_changed_for_another_without_one() -> None:
@@ -48,10 +48,10 @@ def test_a_needle_without_an_id_is_changed_for_another_without_one() -> None:
 
 def test_a_needle_that_is_put_on_again_goes_on_with_its_count() -> None:
     again = change(worn(change(ANNAS, "n-2"), 2), "n-1")
-    assert again.ledger.needle == Needle("n-1", 7, "anna")
-    assert change(again, "n-2").ledger.needle == Needle("n-2", 2, "anna")
+    assert again.ledger.needle == Needle("n-1", 7, "anna", used=True)
+    assert change(again, "n-2").ledger.needle == Needle("n-2", 2, "anna", used=True)
     stopped = after(change(ANNAS, "n-2"), STOP, replace(START_SESSION, needle="n-1"))
-    assert stopped.ledger.needle == Needle("n-1", 7, "anna")
+    assert stopped.ledger.needle == Needle("n-1", 7, "anna", used=True)
 
 
 @pytest.mark.parametrize(("needle", "refused"), [("n-1", True), ("n-2", False), ("n-3", False), ("", False)])
@@ -72,7 +72,7 @@ def test_the_memory_of_needles_is_bounded_and_keeps_the_last() -> None:
     ledger = SESSION.ledger
     for number in range(NEEDLES_KEPT_MOST + 2):
         ledger = apply(ledger, NeedleChanged("s-1", f"n-{number}", shots=0))
-        ledger = replace(ledger, needle=replace(ledger.needle, shots=1))
+        ledger = replace(ledger, needle=replace(ledger.needle, used=True))
     assert len(ledger.needles) == NEEDLES_KEPT_MOST
     assert ledger.needles[-1].needle == f"n-{NEEDLES_KEPT_MOST}"
     assert Ledger().needles == ()
@@ -87,10 +87,19 @@ def test_a_worn_needle_keeps_a_session_from_starting_and_the_refusal_names_what_
 
 
 @pytest.mark.parametrize(
-    ("reason", "purpose", "shots"),
-    [("recovered", "inject", 1), ("unloaded", "inject", 0), ("fault", "inject", 0), ("recovered", "prime", 0)],
+    ("reason", "purpose", "shots", "used"),
+    [
+        ("recovered", "inject", 0, True),
+        ("recovered", "inject", 2, True),
+        ("complete", "inject", 1, True),
+        ("unloaded", "inject", 0, False),
+        ("fault", "inject", 0, False),
+        ("recovered", "prime", 0, False),
+    ],
 )
-def test_a_needle_that_may_have_been_in_without_a_dose_is_a_used_one(reason: str, purpose: str, shots: int) -> None:
-    settled = replace(SETTLED, reason=reason, purpose=purpose, shots=0, given=0, given_nl=0)
+def test_a_needle_that_may_have_been_in_without_a_shot_is_a_used_one_and_counts_what_was_booked(
+    reason: str, purpose: str, shots: int, used: bool
+) -> None:
+    settled = replace(SETTLED, reason=reason, purpose=purpose, shots=shots, given=0, given_nl=0)
     needle = apply(replace(SESSION.ledger, needle=Needle("n-1")), settled).needle
-    assert needle == Needle("n-1", shots, "anna" if shots else "")
+    assert needle == Needle("n-1", shots, "anna" if used else "", used)
