@@ -61,7 +61,7 @@ from drivers.gpio.pin_factory import Factory, PinFactoryError, open_lgpio_factor
 from drivers.ports import DriverError
 from drivers.pump.cavro import CavroPump
 from drivers.pump.cavro_program import PumpCeiling
-from drivers.pump.serial_line import SerialLine
+from drivers.pump.serial_line import PortMissingError, SerialLine
 
 log = logging.getLogger(__name__)
 
@@ -245,12 +245,17 @@ def _key_records(path: Path, ledger: Ledger) -> tuple[Record, ...]:
 
 
 def _open_line(options: RunOptions) -> SerialLine:
-    """Return the pump's serial line, once opened to see that it can be. Raises StartRefused."""
+    """Return the pump's serial line, once opened to see that it can be. Raises StartRefused.
+
+    A port that is not there may be plugged in again: the self-test makes a fault of it.
+    """
     serial = options.configuration.serial
     port = str(options.simulation.port) if options.simulation is not None else serial.port
     line = SerialLine(port, serial.baud)
     try:
         line.open(lambda _data: None, lambda _reason: None)
+    except PortMissingError as error:
+        log.warning("pump: %s", error.detail)
     except DriverError as error:
         raise StartRefused(f"pump: {error.detail}") from error
     line.close()

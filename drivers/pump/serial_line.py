@@ -25,6 +25,15 @@ Received = Callable[[bytes], None]
 Lost = Callable[[str], None]
 
 
+class PortMissingError(DriverError):
+    """There is no such port: the adapter is unplugged, or the configuration names another one."""
+
+    def __init__(self, port: str) -> None:
+        super().__init__(
+            Fault.PUMP_SILENT, f"{port} is missing: check the adapter's cable and the port's name in the configuration"
+        )
+
+
 class Line(Protocol):
     """A serial line as the pump's driver needs it."""
 
@@ -35,7 +44,7 @@ class Line(Protocol):
     def open(self, received: Received, lost: Lost) -> None:
         """Open and start listening. `lost` is called once, with the reason, when the line fails later.
 
-        Raises DriverError (`PUMP_SILENT`) with one line that names the port.
+        Raises DriverError (`PUMP_SILENT`) with one line that names the port, PortMissingError where there is none.
         """
 
     def write(self, data: bytes) -> None:
@@ -69,7 +78,7 @@ class SerialLine:
         try:
             port = serial.Serial(self._port_name, self._baud, timeout=0, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as error:
-            raise DriverError(Fault.PUMP_SILENT, _why_not_open(self._port_name, error)) from error
+            raise _not_open(self._port_name, error) from error
         # An FTDI adapter otherwise waits 16 ms before it hands bytes over; a pty refuses (ENOTTY).
         with suppress(ValueError, OSError):
             port.set_low_latency_mode(True)
@@ -139,12 +148,14 @@ class SerialLine:
             lost(reason)
 
 
-def _why_not_open(port: str, error: Exception) -> str:
+def _not_open(port: str, error: Exception) -> DriverError:
     number = getattr(error, "errno", None)
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
-        return f"{port} is missing: check the adapter's cable and the port's name in the configuration"
+        return PortMissingError(port)
     if number in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EBUSY):
-        return f"{port} is held by another program: stop it first"
-    if number in (errno.EACCES, errno.EPERM):
-        return f"{port} may not be opened: add the service's user to the group that owns it (dialout)"
-    return f"{port} cannot be opened as a serial port: {error}"
+        why = "is held by another program: stop it first"
+    elif number in (errno.EACCES, errno.EPERM):
+        why = "may not be opened: add the service's user to the group that owns it (dialout)"
+    else:
+        why = f"cannot be opened as a serial port: {error}"
+    return DriverError(Fault.PUMP_SILENT, f"{port} {why}")

@@ -23,6 +23,7 @@ from device.core.records import CommandTaken, FaultRaised, MagazineIntent, Sessi
 from device.journal_file import JOURNAL_NAME
 from device.journal_reader import JournalReader
 from device.service.control_client import CommandRefused
+from device.service.sim_console import sim_paths
 from tests.support.broker import HOST, MosquittoBroker, free_port
 from tests.support.console_processes import (
     START_S,
@@ -91,18 +92,6 @@ def test_a_wrong_file_is_one_line_for_the_check_and_for_the_start(
 
 
 # Starting ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_missing_serial_port(tmp_path: Path) -> None:
-    draft = Draft(tmp_path / "config")
-    draft.replace("device.toml", 'port = "/dev/serial0"', 'port = "/dev/no-such-port"')
-    state = tmp_path / "state"
-
-    done = mesogun("run", f"--config={draft.directory}", f"--state={state}")
-
-    assert done.code == 1
-    assert "pump: /dev/no-such-port is missing: check the adapter's cable" in done.only_line()
-    assert head_of(state) == 0
 
 
 def test_an_account_that_this_machine_has_not_overrides_nothing(tmp_path: Path) -> None:
@@ -626,6 +615,22 @@ def test_a_stop_pressed_at_the_start(tmp_path: Path) -> None:
         done = console.cli("fault", "clear")
         assert (done.code, done.out) == (0, "cleared; state disarmed\n")
         assert console.cli("fault", "list").out == "no faults\n"
+
+
+def test_a_pump_whose_port_is_missing_at_the_start(tmp_path: Path) -> None:
+    with simulated_console(tmp_path / "state") as console:
+        port = sim_paths(console.state).port
+        unplugged = port.rename(port.with_name("unplugged"))
+        assert console.start() == "fault"
+        assert console.faults == "301"
+        missing = f"{port} is missing: check the adapter's cable and the port's name in the configuration"
+        assert f"pump: {missing}" in console.log()
+        assert f"fault 301: the pump does not answer ({missing})" in console.cli("fault", "clear").only_line()
+        assert console.faults == "301"
+
+        unplugged.rename(port)
+        done = console.cli("fault", "clear")
+        assert (done.code, done.out) == (0, "cleared; state disarmed\n")
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs util-linux's prlimit")

@@ -311,35 +311,17 @@ def test_a_pump_that_lost_its_power_as_well_is_booked_at_the_most_and_homed(
     again.check()
 
 
-def test_a_service_that_starts_without_its_pump_waits_for_it_and_comes_by_itself(
+def test_a_service_that_starts_without_its_pump_says_so_and_is_cleared_when_it_is_there(
     console: VirtualConsole, cable: Cable, books: Books
 ) -> None:
     unplug(console, cable)
-    console.machine.run("systemctl", "restart", "--no-block", UNIT).checked()
-    until(lambda: f"{PORT} is missing" in console.log(UNIT), within_s=DONE_S, what="a refused start", look_s=0.2)
+    console.machine.run("systemctl", "restart", UNIT).checked()
+    console.until_state("fault", within_s=DONE_S)
+    assert console.faults == str(SILENT)
+    assert f"{PORT} is missing" in refused(console, "fault_clear")
+    assert console.unit_property(UNIT, "NRestarts") == "0"
     plug_in(console, cable)
-    console.until_state("session", within_s=DONE_S)
-    console.machine.run("systemctl", "reset-failed", UNIT).checked()
-    deliver_one(console)
-    books.check()
-
-
-def test_a_service_that_was_refused_its_pump_too_often_stays_down_until_somebody_starts_it(
-    console: VirtualConsole, cable: Cable, books: Books
-) -> None:
-    unplug(console, cable)
-    console.machine.run("systemctl", "restart", "--no-block", UNIT).checked()
-    until(
-        lambda: console.unit_property(UNIT, "ActiveState") == "failed",
-        within_s=DONE_S,
-        what="a failed unit",
-        look_s=0.5,
-    )
-    assert "start request repeated too quickly" in console.log(UNIT).lower()
-    plug_in(console, cable)
-    assert console.state == ""
-    console.machine.run("systemctl", "reset-failed", UNIT).checked()
-    console.start(UNIT)
+    console.ask("fault_clear")
     console.until_state("session")
     deliver_one(console)
     books.check()
