@@ -89,6 +89,7 @@ def plan_stroke(profile: Profile, syringe: Syringe, spec: DeviceSpec) -> StrokeP
         raise PlanRefused(tuple(reasons))
     fitting = _PhaseFitting(profile=profile, syringe=syringe, spec=spec)
     reasons += fitting.suck_back_refusals()
+    reasons += fitting.content_refusals()
     reasons += fitting.window_refusals()
     if reasons and reasons[-1].code == "depth_window":
         raise PlanRefused(tuple(reasons))
@@ -162,6 +163,23 @@ class _PhaseFitting:
                 "suck_back",
                 f"suck_back_ul with the play of syringe {self.syringe.name} takes {ul(way_nl)} of plunger travel; the "
                 f"most is {ul(FARTHEST_SUCK_BACK_NL)}: lower suck_back_ul or take a smaller syringe",
+            ),
+        )
+
+    def content_refusals(self) -> tuple[Refusal, ...]:
+        """Return why not even a full syringe holds what one press gives, with what a suck-back still owes."""
+        shots, syringe = self.profile.burst_shots if self.profile.mode is Mode.BURST else 1, self.syringe
+        most = syringe.stroke_increments - syringe.backlash_increments - self.suck_back
+        # What n shots take depends on the remainder that is carried into them.
+        wanted = Increments(syringe.increments_within(Nanolitres(shots * self.profile.dose_nl)) + 1)
+        if wanted <= most:
+            return ()
+        needs, holds = ul(syringe.volume_of(wanted)), ul(syringe.volume_of(Increments(max(0, most))))
+        return (
+            Refusal(
+                "syringe_volume",
+                f"one press gives up to {needs}, a full syringe {syringe.name} {holds}: lower the dose or the shots of "
+                "a burst, or take a larger syringe",
             ),
         )
 

@@ -12,6 +12,7 @@ from device.core.magazine import Magazine, PhaseMove, PlannedShot, Purpose, Stro
 from device.core.profile import Mode, Phase, Profile, TriggerStyle
 from device.core.shot_plan import PlanRefused, Plunger, StrokePlan, plan_prime, plan_shots, plan_stroke
 from device.core.stroke_timeline import Action, stroke_timeline
+from device.core.syringe import Syringe
 from device.core.units import (
     HalfIncrementsPerSecond,
     Increments,
@@ -22,6 +23,7 @@ from device.core.units import (
 )
 from tests.support.core import MS, PUMP, SPEC, SYRINGE, make_limits, make_profile
 
+FOUR_AT_ONCE = make_profile(mode=Mode.BURST, dose_nl=4_500, burst_shots=4, suck_back_nl=1_000)
 LARGE = make_profile(dose_nl=90_000)
 """A dose that the needle must be slowed down for and the dwell lengthened."""
 PLAN = plan_stroke(LARGE, SYRINGE, SPEC)
@@ -219,6 +221,33 @@ def test_a_burst_may_fill_a_magazine_and_not_more(shots: int, fits: bool) -> Non
         assert plan_stroke(burst, SYRINGE, SPEC).most_shots == shots
     else:
         assert reasons(burst) == [("burst", "burst_shots 5 exceeds the 4 shots of a magazine")]
+
+
+@pytest.mark.parametrize(
+    ("profile", "smallest_nl", "suck_back", "told"),
+    [
+        (FOUR_AT_ONCE, 19_035, 1_282, "18.001 uL, a full syringe 1ml 18 uL"),
+        (replace(FOUR_AT_ONCE, suck_back_nl=Nanolitres(0)), 18_017, 0, "18.001 uL, a full syringe 1ml 18 uL"),
+        (make_profile(dose_nl=4_500, suck_back_nl=0), 4_505, 0, "4.501 uL, a full syringe 1ml 4.5 uL"),
+    ],
+)
+def test_a_full_syringe_holds_what_one_press_gives_or_the_profile_is_refused(
+    profile: Profile, smallest_nl: int, suck_back: int, told: str
+) -> None:
+    def found(syringe: Syringe) -> list[str]:
+        with pytest.raises(PlanRefused) as refused:
+            plan_stroke(profile, syringe, SPEC)
+        return [reason.message for reason in refused.value.reasons if reason.code == "syringe_volume"]
+
+    # So small a syringe gives none of it in time: that is refused besides.
+    fits = replace(SYRINGE, stroke_nl=Nanolitres(smallest_nl))
+    assert found(fits) == []
+    full, shots = Increments(fits.stroke_increments - fits.backlash_increments), profile.burst_shots
+    plunger = Plunger(full, Increments(full - suck_back), carry=smallest_nl - 1)
+    assert len(plan_shots(plan=PLAN, profile=profile, syringe=fits, plunger=plunger, most=shots)) == shots
+    assert found(replace(fits, stroke_nl=Nanolitres(smallest_nl - 1))) == [
+        f"one press gives up to {told}: lower the dose or the shots of a burst, or take a larger syringe"
+    ]
 
 
 @pytest.mark.parametrize("mode", [Mode.BURST, Mode.CONTINUOUS])
