@@ -34,6 +34,7 @@ from device.core.shot_plan import Plunger, plan_shots, shot_increments
 from device.core.soft_limits import soft_refusals
 from device.core.steps import Step, back, book, commit, prepend, turned_down
 from device.core.units import Increments, Nanolitres, Nanoseconds
+from device.core.upkeep import unusable_formulary
 
 
 def plunger_of(console: Console) -> Plunger:
@@ -151,8 +152,9 @@ def next_magazine(console: Console, *records: Record) -> Step:
     session = console.session
     if session is None or not console.armed or console.stopping:
         return back(console, *commit(records))
-    # A vial's time may have ended since the arming: the clock is that of the last magazine's outcome.
-    if next_shot_refusals(console, session) or too_old(console, console.now_ms):
+    # A vial or the formulary may have aged since the arming: the clock is that of the last magazine's outcome.
+    aged = (*too_old(console, console.now_ms), *unusable_formulary(console, console.now_ms))
+    if aged or next_shot_refusals(console, session):
         return back(console, *commit(records), SoundDone())
     place = next_place(console, session)
     shots, fewest = _next_shots(console, session)

@@ -108,6 +108,14 @@ LIMIT_BUGS: Final = (
         caught_by=(f"{_FORMULARIES}::test_no_path_to_fluid_leads_past_an_unsigned_formulary",),
     ),
     PlantedBug(
+        name="formulary-that-ends-while-armed",
+        file="device/core/treatment.py",
+        changes=((", *unusable_formulary(console, console.now_ms))", ",)"),),
+        mistake="a gun once armed goes on under a formulary that has expired since",
+        breaks="I8",
+        caught_by=(f"{_FORMULARIES}::test_a_gun_that_is_armed_when_the_formulary_ends_is_given_no_other_magazine",),
+    ),
+    PlantedBug(
         name="expired-formulary",
         file=_FORMULARY,
         changes=(("if max(now_ms, formulary.signed_ms) >= formulary", "if now_ms > 2 * formulary"),),

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from device.core.console import Console, State
 from device.core.effects import Commit, ProbePump, Reply
-from device.core.events import PumpProbed, RollBackRequested, Started
+from device.core.events import (
+    PositionRead,
+    PumpLoaded,
+    PumpProbed,
+    RefillDone,
+    RollBackRequested,
+    Started,
+)
 from device.core.formulary import (
     UNSIGNED,
     Formulary,
@@ -19,10 +26,22 @@ from device.core.formulary import (
 )
 from device.core.ledger import Ledger
 from device.core.machine import step
-from device.core.realtime_messages import Ready
+from device.core.realtime_messages import Loaded, Ready, StrokeStarted
 from device.core.records import CommandTaken, FormularyTaken
 from tests.support.core import FORMULARY, SPEC
-from tests.support.machine import ARM, DISARMED, PRIME, REQUEST, SESSION, START_SESSION, after, records_in, reply_in
+from tests.support.machine import (
+    ARM,
+    DISARMED,
+    PRIME,
+    REQUEST,
+    SESSION,
+    START_SESSION,
+    after,
+    magazine_ended,
+    records_in,
+    reply_in,
+    shot_report,
+)
 
 NOON_MS = 1_772_600_000_000
 ROLL_BACK = RollBackRequested(REQUEST, reason="the new dose burns", by="a physician")
@@ -104,6 +123,16 @@ def test_no_path_to_fluid_leads_past_an_unsigned_formulary(event: object) -> Non
     console, effects = step(replace(before, formulary=UNSIGNED), event)  # type: ignore[arg-type] # one of the three
     assert "formulary: the formulary is not signed" in reply_in(effects).reasons
     assert (console.state, console.armed) == (before.state, False)
+
+
+@pytest.mark.parametrize(("left_ms", "state"), [(1, State.LOADING), (0, State.SESSION)])
+def test_a_gun_that_is_armed_when_the_formulary_ends_is_given_no_other_magazine(left_ms: int, state: State) -> None:
+    armed = after(SESSION, ARM, RefillDone(SESSION.spec.pump.stroke_increments), PumpLoaded(1), Loaded(1))
+    assert armed.magazine is not None
+    place = armed.magazine.pump_program().moves[-1].target
+    read = PositionRead(place, FORMULARY.expires_ms - left_ms)
+    fired = after(armed, StrokeStarted(1, 0), shot_report(), magazine_ended(), read)
+    assert (fired.state, fired.armed) == (state, left_ms > 0)
 
 
 def test_a_newer_formulary_is_taken_at_the_start_and_written_down_before_the_pump_is_asked() -> None:
