@@ -340,7 +340,7 @@ class Controller:
         for number in (signal.SIGTERM, signal.SIGINT):
             running.add_signal_handler(number, self.loop.post, ShutdownRequested())
         watchdog = Watchdog()
-        tasks = [asyncio.create_task(self._live.run()), asyncio.create_task(watchdog.run())]
+        tasks = [asyncio.create_task(self._live.run()), asyncio.create_task(watchdog.run(self.loop.gets_on))]
         self.loop.post(Started())
         watchdog.ready("running")
         log.info("control socket %s", self._options.socket)

@@ -19,6 +19,7 @@ from device.core.effects import (
     Exit,
     HomePlunger,
     LoadPump,
+    Note,
     ProbePump,
     ReadPosition,
     Refill,
@@ -38,11 +39,13 @@ from device.core.events import (
     PositionRead,
     PumpLoaded,
     PumpProbed,
+    RealtimeRestarted,
     RefillDone,
     Request,
+    ShutdownRequested,
 )
 from device.core.faults import Fault
-from device.core.machine import step
+from device.core.machine import COMMANDS, step
 from device.core.realtime_messages import Order
 from device.core.records import Record
 from drivers.ports import DriverError, IndicatorsPort, Light, PumpPort, Sound
@@ -51,6 +54,9 @@ log = logging.getLogger(__name__)
 
 QUEUE_EVENTS: Final = 256
 """Bound of the event queue: a magazine makes about 20 events; this many at once mean that something is wrong."""
+
+LONGEST_EFFECT_S: Final = 30.0
+"""No effect takes so long, the driver's deadlines and a slow card's writing included: one that does will not end."""
 
 PUMP_END_S: Final = 0.5
 """How long the pump may take to report ready after the last phase's end was seen."""
@@ -128,15 +134,26 @@ class ControllerLoop:
         self._background: asyncio.Task[None] | None = None
         self._unwritten: tuple[Record, ...] = ()
         self._overflowed = False
+        self._effect_since_s: float | None = None
         self._exit = False
 
     def post(self, event: Event) -> None:
-        """Queue an event. On overflow the queue is replaced by one fault: what was lost cannot be known."""
-        if len(self._events) >= QUEUE_EVENTS:
-            self._events.clear()
-            event = FaultOccurred(Fault.QUEUE_FULL, f"{QUEUE_EVENTS} events waiting")
+        """Queue an event. On overflow one fault replaces the queue, of which only what nobody says again is kept."""
         self._events.append(event)
+        if len(self._events) > QUEUE_EVENTS:
+            full = FaultOccurred(Fault.QUEUE_FULL, f"{QUEUE_EVENTS} events waiting")
+            dropped, self._events = self._events, deque([full])
+            for each in dropped:
+                if isinstance(each, ShutdownRequested | RealtimeRestarted):
+                    self._events.append(each)
+                elif isinstance(each, COMMANDS):
+                    self._refused(each.request, full)
         self._wake.set()
+
+    def gets_on(self) -> bool:
+        """Whether it waits for an event, or for an effect that may still end."""
+        since_s = self._effect_since_s
+        return since_s is None or asyncio.get_running_loop().time() - since_s <= LONGEST_EFFECT_S
 
     async def run(self) -> None:
         """Handle events until an Exit effect; leaves no background task."""
@@ -161,7 +178,9 @@ class ControllerLoop:
         self.alarm.follow(LIGHTS[self.console.state], self.console.ledger.faults)
         self._changed(self.console)
         for place, effect in enumerate(effects):
+            self._effect_since_s = asyncio.get_running_loop().time()
             failure = await self._attempt(effect)
+            self._effect_since_s = None
             if failure is not None:
                 log.error("%d %s: %s", failure.fault.value, failure.fault.name.lower(), failure.detail)
                 self._events.appendleft(failure)
@@ -182,13 +201,18 @@ class ControllerLoop:
     def _answer_dropped(self, effects: tuple[Effect, ...], failure: FaultOccurred) -> None:
         for effect in effects:
             if isinstance(effect, Reply):
-                reason = f"fault {failure.fault.value} {failure.fault.name.lower()}: {failure.detail}"
-                self._answered(effect.request, False, (reason,))  # noqa: FBT003 - refused
+                self._refused(effect.request, failure)
+
+    def _refused(self, request: Request, failure: FaultOccurred) -> None:
+        reason = f"fault {failure.fault.value} {failure.fault.name.lower()}: {failure.detail}"
+        self._answered(request, False, (reason,))  # noqa: FBT003 - refused
 
     async def _perform(self, effect: Effect) -> None:
         match effect:
             case Commit(records):
                 await self._commit(records)
+            case Note(record):
+                self._note(record)
             case Reply(request, accepted, reasons):
                 self._answered(request, accepted, reasons)
             case Send(order):
@@ -213,6 +237,7 @@ class ControllerLoop:
                 self._indicators.sound(SOUNDS[type(effect)])
             case Exit():
                 self._exit = True
+                await self._write_the_rest()
 
     async def _commit(self, records: tuple[Record, ...]) -> None:
         """Write `records`, behind those that an earlier commit could not write: the ledger has them all already."""
@@ -226,6 +251,22 @@ class ControllerLoop:
         except JournalWriteError as error:
             raise DriverError(Fault.JOURNAL_WRITE_FAILED, str(error)) from error
         self._unwritten = ()
+
+    def _note(self, record: Record) -> None:
+        # After an overflow something is left out already, and nothing may be written behind a gap.
+        if not self._overflowed and len(self._unwritten) < APPEND_RECORDS_MAX:
+            self._unwritten = (*self._unwritten, record)
+
+    async def _write_the_rest(self) -> None:
+        """What waits for a journal that could not be written is tried once more: there may be space again."""
+        if not self._unwritten:
+            return
+        try:
+            await self._journal.append(self._unwritten)
+        except JournalWriteError as error:
+            log.error("%d records are lost: %s", len(self._unwritten), error)  # noqa: TRY400 - one line
+        else:
+            self._unwritten = ()
 
     async def _probe(self) -> None:
         identity = await self._pump.connect()

@@ -2,8 +2,8 @@
 
 Owns the rules of supervision and which child is the present one; `child_process` owns the operating system's part.
 Renews the permit from the event loop itself, so that a loop that hangs stops the gun; kills a child that is silent
-longer than `timing.silence_ns`, so that its lines fall to their pulls, and starts another one. Never decides what a
-fault means: it reports events.
+longer than `timing.silence_ns`, so that its lines fall to their pulls, starts another one, and has that take the needle
+out (decision 4). Never decides what a fault means: it reports events.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ from typing import Final, Protocol
 from device.core.device_spec import Timing
 from device.core.events import Event, FaultOccurred, RealtimeRestarted
 from device.core.faults import Fault
-from device.core.realtime_messages import Order
+from device.core.realtime_messages import Home, Order
+from device.core.units import NS_PER_S
 from device.realtime.link import Configure, LinkError, pack, unpack
 
 log = logging.getLogger(__name__)
@@ -23,10 +24,18 @@ PERMIT_PERIOD_S: Final = 0.005
 """How often the permit is renewed and the child's heartbeat looked at: several times within each one's limit."""
 
 START_DEADLINE_S: Final = 15.0
-MOST_RESTARTS: Final = 5
-"""A child that dies more often than this needs a person, not another start."""
-RESTART_PAUSE_S: Final = 0.1
-"""After a start that failed: whatever was in its way has a moment to go."""
+GOOD_LIFE_S: Final = 10.0
+"""A process that scanned for so long was sound: the next loss is a first one again."""
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 5.0
+"""Between starts that came to nothing each pause is twice the one before, and no longer than this: never given up, as a
+needle may be in."""
+MOST_STARTS_AT_THE_END: Final = 3
+"""So many of them at most when the controller itself is ending."""
+END_SILENCE_S: Final = 1.0
+"""A process that was told to end takes the needle out first; one that does not even scan is killed."""
+END_DEADLINE_S: Final = 60.0
+"""The slowest search for the home switch that a device's limits allow; then it is killed in any case."""
 
 
 class Child(Protocol):
@@ -91,7 +100,8 @@ class RealtimeChild:
         self._now_ns = now_ns
         self._child: Child | None = None
         self._supervision: asyncio.Task[None] | None = None
-        self._restarts = 0
+        self._started_ns = 0
+        self._short_lives = 0
         self._closing = False
 
     @property
@@ -116,11 +126,15 @@ class RealtimeChild:
 
     async def start(self) -> None:
         """Start the child and wait for its first scan. Raises OSError or TimeoutError."""
-        await self._spawn()
+        await self._spawn(rescue=False)
         self._supervision = asyncio.create_task(self._supervise(), name="realtime supervision")
 
-    async def _spawn(self) -> None:
+    async def _spawn(self, *, rescue: bool) -> None:
         child = self._child = await self._spawn_child(self._received)
+        if rescue:
+            # In front of whatever the machine gives it, and told in front of whatever it reports.
+            self._deliver(Home(rescue=True))
+            self._post(RealtimeRestarted())
         deadline = asyncio.get_running_loop().time() + START_DEADLINE_S
         while child.scan_ns == 0:
             if child.ended is not None:
@@ -129,6 +143,7 @@ class RealtimeChild:
             if asyncio.get_running_loop().time() > deadline:
                 raise TimeoutError(f"the real-time process made no scan within {START_DEADLINE_S:g} s")
             await asyncio.sleep(PERMIT_PERIOD_S)
+        self._started_ns = self._now_ns()
         self._renew_permit()
 
     def send(self, order: Order) -> None:
@@ -138,9 +153,13 @@ class RealtimeChild:
                 self._post(FaultOccurred(Fault.REALTIME_LOST, "it is not running"))
             return
         try:
-            self._child.send(pack(order))
+            self._deliver(order)
         except OSError as error:
             log.warning("order not delivered to the real-time process: %s", error)
+
+    def _deliver(self, order: Order) -> None:
+        if self._child is not None:
+            self._child.send(pack(order))
 
     def _received(self, data: bytes) -> None:
         try:
@@ -154,11 +173,13 @@ class RealtimeChild:
 
     async def _supervise(self) -> None:
         """Renew the permit while the loop runs; notice a silent or ended child within one period."""
-        while not self._closing:
+        while True:
             self._renew_permit()
             reason = self._lost()
             if reason is not None:
                 await self._replace(reason)
+            if self._closing:
+                return
             await asyncio.sleep(PERMIT_PERIOD_S)
 
     def _renew_permit(self) -> None:
@@ -177,26 +198,38 @@ class RealtimeChild:
         return None
 
     async def _replace(self, reason: str) -> None:
-        """Kill, report, start again: killed lines fall to their pulls, and a new child can retract the needle."""
+        """Kill, report, start again, and have the new one take the needle out: the one motion that is always safe.
+
+        Killed lines fall to their pulls. The order does not wait for the machine, which may be waiting for a slow card,
+        or be ending.
+        """
         if self._child is not None:
             self._child.kill()
         self._post(FaultOccurred(Fault.REALTIME_LOST, reason))
         await self._end()
-        while self._restarts < MOST_RESTARTS and not self._closing:
-            self._restarts += 1
-            try:
-                await self._spawn()
-            except (OSError, TimeoutError) as error:
-                # A needle may be in: one start that failed is no reason not to try the next.
-                log.error("restart %d of %d of the real-time process failed: %s", self._restarts, MOST_RESTARTS, error)  # noqa: TRY400 - one line
-                if self._child is not None:
-                    self._child.kill()
-                await self._end()
-                await asyncio.sleep(RESTART_PAUSE_S)
-            else:
-                self._post(RealtimeRestarted())
+        lived_s = (self._now_ns() - self._started_ns) / NS_PER_S
+        self._short_lives = 0 if lived_s >= GOOD_LIFE_S else self._short_lives + 1
+        starts = 0
+        while not await self._started_anew():
+            starts += 1
+            self._short_lives += 1
+            if self._closing and starts >= MOST_STARTS_AT_THE_END:
+                log.error("the real-time process does not start: look whether the needle is in")
                 return
-        log.error("the real-time process is not started again: %d restarts are the most", MOST_RESTARTS)
+
+    async def _started_anew(self) -> bool:
+        """Try to start a child and give it the rescue, after a pause where the last ones did not live long."""
+        if self._short_lives:
+            await asyncio.sleep(min(FIRST_PAUSE_S * 2 ** min(self._short_lives - 1, 10), LONGEST_PAUSE_S))
+        try:
+            await self._spawn(rescue=True)
+        except (OSError, TimeoutError) as error:
+            log.error("the real-time process could not be started: %s", error)  # noqa: TRY400 - one line
+            if self._child is not None:
+                self._child.kill()
+            await self._end()
+            return False
+        return True
 
     async def _end(self) -> None:
         child, self._child = self._child, None
@@ -205,7 +238,7 @@ class RealtimeChild:
             await child.wait()
 
     async def close(self) -> None:
-        """Close the link, which makes the child safe and end; kill it if it does not."""
+        """Close the link, which makes the child safe and end; one that was lost is replaced first, for its rescue."""
         self._closing = True
         if self._supervision is not None:
             await self._supervision
@@ -213,10 +246,12 @@ class RealtimeChild:
         if child is None:
             return
         child.hang_up()
-        try:
-            async with asyncio.timeout(START_DEADLINE_S):
-                await child.wait()
-        except TimeoutError:
-            child.kill()
-            await child.wait()
+        ended = asyncio.ensure_future(child.wait())
+        told_ns = self._now_ns()
+        while not (await asyncio.wait([ended], timeout=PERMIT_PERIOD_S))[0]:
+            now_ns = self._now_ns()
+            silent_ns = now_ns - max(child.scan_ns, told_ns)
+            if silent_ns > END_SILENCE_S * NS_PER_S or now_ns - told_ns > END_DEADLINE_S * NS_PER_S:
+                child.kill()
+                await ended
         self._child = None

@@ -1,12 +1,13 @@
 """systemd's notify protocol: ready, alive, stopping. Silent where systemd does not listen.
 
 Owns the datagrams to NOTIFY_SOCKET (a Unix socket; this process opens no IP socket). The alive message is sent from
-the event loop, so that a loop that hangs is restarted by systemd.
+the event loop, and only while the controller gets on: one that hangs, or that waits for ever, is restarted by systemd.
 """
 
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from typing import Final
 
 _FALLBACK_PERIOD_S: Final = 1.0
@@ -42,10 +43,11 @@ class Watchdog:
         """Tell that the service ends."""
         self._notify("STOPPING=1")
 
-    async def run(self) -> None:
-        """Send the alive message twice a watchdog period until cancelled."""
+    async def run(self, gets_on: Callable[[], bool]) -> None:
+        """Send the alive message twice a watchdog period while the controller `gets_on`, until cancelled."""
         while True:
-            self._notify("WATCHDOG=1")
+            if gets_on():
+                self._notify("WATCHDOG=1")
             await asyncio.sleep(self.period_s)
 
     def close(self) -> None:

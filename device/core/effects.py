@@ -19,6 +19,13 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Keep a record for the next commit, or for the end: of a journal that cannot be written just now."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Answer a command; `reasons` is empty when it was accepted."""
 
@@ -106,6 +113,7 @@ class Exit:
 
 Effect: TypeAlias = (
     Commit
+    | Note
     | Reply
     | Send
     | ProbePump

@@ -127,7 +127,9 @@ CATALOGUE: dict[Fault, FaultMeaning] = {
         "the journal is damaged", "keep the file, run `mesogun journal verify`, call service", Priority.HIGH
     ),
     Fault.JOURNAL_WRITE_FAILED: FaultMeaning(
-        "the journal cannot be written", "free disk space or replace the card, then restart", Priority.HIGH
+        "the journal cannot be written",
+        "free disk space, then clear; if that does not help, restart, or replace the card",
+        Priority.HIGH,
     ),
     Fault.DOSE_UNCERTAIN: FaultMeaning(
         "it is not known how much the last shot gave",

@@ -201,6 +201,7 @@ TABLE: dict[tuple[State, type[Event]], Transition] = {
     (State.FIRING, ShotReport): _on(shot_reported, State.FIRING),
     (State.FIRING, MagazineEnded): _on(magazine_ended, State.SETTLING, State.FIRING),
     (State.SETTLING, PositionRead): _on(position_read, *_LOADED),
+    (State.FAULT, Started): _on(started, State.FAULT),
     (State.FAULT, FaultClearRequested): _on(fault_clear, State.SELF_TEST),
     (State.FAULT, PositionRead): _on(fault_position_read, State.FAULT),
     (State.FAULT, ShotReport): _on(shot_reported, State.FAULT),

@@ -60,10 +60,12 @@ EMPTIES_SYRINGE = (
 def started(console: Console, event: Started) -> Step:
     """Begin the self-test with the pump: whatever program it still holds is terminated before anything else.
 
-    A session that an earlier controller had open is paused.
+    A session that an earlier controller had open is paused. A fault that came first leaves the test to its clearing.
     """
     console, effects = formulary_step(console)
     console, pausing = paused_by_restart(console)
+    if console.state is State.FAULT:
+        return console, (*effects, *pausing)
     return replace(console, state=State.SELF_TEST, probed=False), (*effects, *pausing, ProbePump())
 
 
@@ -83,7 +85,9 @@ def test_probed(console: Console, event: PumpProbed) -> Step:
             record = _found(console, expected, event.position)
             records.append(record)
             if event.position < console.ledger.low_water:
-                found = (Fault.PUMP_POSITION_MISMATCH, f"expected {expected}, found {event.position} increments")
+                # By a hand, or a homing that was broken off with the patient detached: no dose that somebody had.
+                told = f"expected {expected}, found {event.position} increments; nothing was under way, none is booked"
+                found = (Fault.PUMP_POSITION_MISMATCH, told)
             console = book(console, record)
     if console.session is None and console.ledger.session is not None:
         console, ended = session_ended(console, "configuration changed", at_ms=UNKNOWN_MS)

@@ -8,6 +8,7 @@ from device.core.effects import (
     Commit,
     Effect,
     Exit,
+    Note,
     ProbePump,
     ReadPosition,
     Reply,
@@ -28,7 +29,6 @@ from device.core.faults import CATALOGUE, Fault
 from device.core.realtime_messages import (
     Faulted,
     Halt,
-    Home,
     Homed,
     Ready,
     Reset,
@@ -74,7 +74,8 @@ def fault(console: Console, occurred: Fault, detail: str, *, halt: bool = True) 
         safety.append(TerminatePump())
     if not latched:
         safety.append(Send(Reset()))
-    after: list[Effect] = [] if occurred is Fault.JOURNAL_WRITE_FAILED else [Commit((record,))]
+    # The journal itself has just failed: not tried again at once, but told with whatever can be written next.
+    after: list[Effect] = [Note(record) if occurred is Fault.JOURNAL_WRITE_FAILED else Commit((record,))]
     if not latched:
         # It is over when it is told. A latched one is signalled for as long as the ledger holds it.
         after.append(SoundAlarm(meaning.priority))
@@ -147,21 +148,18 @@ def fault_homed(console: Console, event: Homed) -> Step:
 
 
 def restarted(console: Console, event: RealtimeRestarted) -> Step:
-    """A new real-time process: it takes the needle out, the one motion that is always safe."""
-    effects: tuple[Effect, ...] = (Send(Home(rescue=True)),)
+    """A new real-time process: its supervision has told it to take the needle out, in front of all that it obeys."""
     console = replace(console, ready=False, homed=False)
     if console.state is State.SELF_TEST and console.probed:
-        # The test's own Reset is lost, or obeyed in front of the rescue: the test begins again, and its answer counts.
-        return replace(console, probed=False), (*effects, ProbePump())
+        # The test's own Reset may be lost with the old one: the test begins again, and its answer counts.
+        return replace(console, probed=False), (ProbePump(),)
     if console.state is State.SELF_TEST:
-        # This one is obeyed when the needle is out.
-        return console, (*effects, Send(Reset()))
+        # Obeyed when the needle is out.
+        return console, (Send(Reset()),)
     if console.state in (State.STARTING, State.FAULT):
-        return console, effects
+        return console, ()
     # The loss was cleared before this process was there: it was tested in front of its rescue, which ends in safe mode.
-    return prepend(
-        effects, fault(console, Fault.REALTIME_LOST, "tested before it was restarted: test again", halt=False)
-    )
+    return fault(console, Fault.REALTIME_LOST, "tested before it was restarted: test again", halt=False)
 
 
 def shutdown(console: Console, event: ShutdownRequested) -> Step:

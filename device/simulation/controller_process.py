@@ -92,6 +92,11 @@ class ControllerProcess:
         """Whether it was not killed."""
         return self.events.alive
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._main.done()
+
     # The ports that the loop is given
 
     def send(self, order: Order) -> None:
@@ -111,7 +116,8 @@ class ControllerProcess:
         gun.disk.busy = False
         if gun.disk.full:
             gun.disk.appends += 1
-            raise JournalWriteError(f"journal {gun.journal_path}: database or disk is full")
+            # Without its path, which is another one in every run: it comes to be in the record of the fault.
+            raise JournalWriteError("journal: database or disk is full")
         whole = gun.disk.write(lambda: self.journal.append(records))
         if not whole:
             gun.cut_power()

@@ -16,7 +16,7 @@ from typing import Final, Self
 from device.controller.journal import Journal
 from device.controller.recovery import JOURNAL_PAGE
 from device.core.console import Console, State
-from device.core.events import Command, Request
+from device.core.events import Command, Request, ShutdownRequested
 from device.core.faults import Fault
 from device.core.journal_chain import Entry
 from device.core.records import Booted, PlungerHomed, Record
@@ -259,6 +259,10 @@ class VirtualGun:
         """SIGKILL to the controller."""
         self.controller.kill()
         self.lost("controller killed")
+
+    def end_controller(self) -> None:
+        """SIGTERM to the controller: it ends by itself, when everything is safe and settled."""
+        self.controller.post(ShutdownRequested())
 
     def freeze_controller(self, ms: float) -> None:
         """SIGSTOP to the controller, and SIGCONT after `ms`."""

@@ -196,14 +196,14 @@ def _deaths(tables: Tables, view: View, account: Account) -> Iterator[Move]:
     alive = controller.life in (Life.RUNNING, Life.FROZEN)
     scanning = realtime.life in (Life.RUNNING, Life.FROZEN, Life.STARTING)
     if alive:
-        yield _fault("the controller is killed", dead_controller(tables, view, account))
+        yield _fault("the controller is killed", dead_controller(tables, view, account, view.controller.durable))
     if scanning:
         killed = realtime._replace(life=Life.DEAD, lines=AT_PULLS, orders=())
         quiet = account._replace(quiet=True)
         state = tables.after(view, realtime=killed, account=quiet)
         yield _fault("the real-time process is killed", state)
         if alive:
-            both = tables.view(dead_controller(tables, view, quiet))
+            both = tables.view(dead_controller(tables, view, quiet, view.controller.durable))
             dead = both.realtime._replace(life=Life.DEAD, lines=AT_PULLS, orders=())
             state = tables.after(both, realtime=dead)
             yield _fault("both processes are killed", state)

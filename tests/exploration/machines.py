@@ -100,7 +100,7 @@ class Machines:
         return self.consoles.of(restarted_console(self.ledgers[durable], self._session))
 
     def commit(self, durable: int, unwritten: int, effect: int, *, full: bool) -> Committed:
-        """Have the shipped loop carry out a Commit; `full`: the disk takes nothing."""
+        """Have the shipped loop carry out what writes, a Commit, a Note, the end; `full`: the disk takes nothing."""
         key = (durable, unwritten, effect, full)
         found = self._commits.get(key)
         if found is None:

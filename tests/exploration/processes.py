@@ -14,6 +14,7 @@ from device.core.effects import (
     Exit,
     HomePlunger,
     LoadPump,
+    Note,
     ProbePump,
     ReadPosition,
     Refill,
@@ -29,7 +30,7 @@ from device.core.events import (
 )
 from device.core.faults import Fault
 from device.core.profile import TriggerStyle
-from device.core.realtime_messages import Faulted, Load
+from device.core.realtime_messages import Faulted, Home, Load
 from tests.exploration import checks
 from tests.exploration.pace import call_can_end, gates_of
 from tests.exploration.parts import CABLE, DISK, NONE, PHASE, Account, Controller, Kind, Life, Realtime, Room, State
@@ -39,6 +40,7 @@ from tests.exploration.scans import AT_PULLS
 from tests.exploration.tables import Move, Tables, View
 
 LOST: Final = FaultOccurred(Fault.REALTIME_LOST, "")
+RESCUE: Final = Home(rescue=True)
 MUTE: Final = Cut(0, deaf=False)
 _LINKED: Final = (Life.RUNNING, Life.FROZEN, Life.DEAD, Life.STARTING)
 _CAN_ARM: Final = (ConsoleState.SESSION, ConsoleState.LOADING, ConsoleState.ARMED, ConsoleState.FIRING)
@@ -93,7 +95,9 @@ def _takes(tables: Tables, view: View) -> Iterator[Move]:
     if controller.queue:
         taken = controller._replace(queue=controller.queue[1:])
         yield _take(tables, view, controller.queue[0], taken, realtime)
-    if realtime.reports and realtime.life in _LINKED:
+    # What a successor tells stands behind the loss of the one before and its own start.
+    heard = not any(tables.messages[event] in (LOST, RealtimeRestarted()) for event in controller.queue)
+    if realtime.reports and realtime.life in _LINKED and heard:
         yield _take(tables, view, realtime.reports[0], controller, realtime._replace(reports=realtime.reports[1:]))
 
 
@@ -129,14 +133,14 @@ def _carry_out(tables: Tables, view: View) -> Iterator[Move]:
     effect = tables.effect(number)
     rest = controller._replace(effects=controller.effects[1:])
     match effect:
-        case Commit():
+        case Commit() | Note():
             yield _commit(tables, view, number, rest)
         case Send():
             yield _send(tables, view, effect, number, rest)
         case Refill() | HomePlunger():
             yield Move(Kind.GUN, ("begins", number), tables.after(view, controller=rest._replace(background=number)))
         case Exit():
-            yield Move(Kind.GUN, ("controller ends",), dead_controller(tables, view, view.account))
+            yield _end(tables, view, number)
         case LoadPump() | ProbePump() | ReadPosition() | TerminatePump():
             if not call_can_end(tables, view, effect):
                 return
@@ -157,6 +161,15 @@ def _commit(tables: Tables, view: View, number: int, rest: Controller) -> Move:
     written_ = rest._replace(durable=result.durable, unwritten=result.unwritten)
     state = tables.after(view, controller=written_, account=account)
     return Move(Kind.GUN, ("writes", number), state, broken, checks.noted(result.written))
+
+
+def _end(tables: Tables, view: View, number: int) -> Move:
+    """What could not be written is tried once more; then only what is durable is left."""
+    controller = view.controller
+    full = bool(view.room.troubles & DISK)
+    result = tables.machines.commit(controller.durable, controller.unwritten, number, full=full)
+    account, broken = checks.recorded(view.account, result.written, intent=tables.intent(controller.durable))
+    return Move(Kind.GUN, ("controller ends",), dead_controller(tables, view, account, result.durable), broken)
 
 
 def _send(tables: Tables, view: View, effect: Send, number: int, rest: Controller) -> Move:
@@ -273,12 +286,12 @@ def _background_ends(tables: Tables, view: View) -> Move:
 # Life and death
 
 
-def dead_controller(tables: Tables, view: View, account: Account) -> State:
+def dead_controller(tables: Tables, view: View, account: Account, durable: int) -> State:
     """Return the state after the controller's end: only what is durable is left of it."""
     dead = Controller(
         life=Life.DEAD,
         console=NONE,
-        durable=view.controller.durable,
+        durable=durable,
         unwritten=tables.machines.nothing_unwritten,
         queue=(),
         urgent=NONE,
@@ -310,13 +323,9 @@ def _supervise(tables: Tables, view: View) -> Iterator[Move]:
             )
             yield Move(Kind.GUN, ("misses the real-time process",), state)
     elif realtime.life is Life.GONE:
-        state = tables.after(view, realtime=new_realtime(tables, Life.STARTING))
-        yield Move(Kind.GUN, ("starts a real-time process",), state)
+        started = new_realtime(tables, Life.STARTING)._replace(orders=(tables.messages.of(RESCUE),))
+        told = controller._replace(queue=(*controller.queue, tables.messages.of(RealtimeRestarted())))
+        yield Move(Kind.GUN, ("starts a real-time process",), tables.after(view, controller=told, realtime=started))
     elif realtime.life is Life.STARTING:
-        announced = (*controller.queue, tables.messages.of(RealtimeRestarted()))
-        state = tables.after(
-            view,
-            controller=controller._replace(queue=announced),
-            realtime=realtime._replace(life=Life.RUNNING),
-        )
-        yield Move(Kind.GUN, ("announces the real-time process",), state)
+        state = tables.after(view, realtime=realtime._replace(life=Life.RUNNING))
+        yield Move(Kind.GUN, ("sees the real-time process scan",), state)

@@ -248,19 +248,6 @@ MACHINE_BUGS: Final = (
         caught_by=(f"{_FAULTS}::test_a_fault_makes_safe_before_it_is_written_down",),
     ),
     PlantedBug(
-        name="needle-left-in-after-a-lost-process",
-        file=_SAFETY,
-        changes=(
-            (
-                "    effects: tuple[Effect, ...] = (Send(Home(rescue=True)),)\n",
-                "    effects: tuple[Effect, ...] = ()\n",
-            ),
-        ),
-        mistake="the new real-time process waits in its safe mode with the needle in the skin",
-        breaks="I5",
-        caught_by=(f"{_FAULTS}::test_a_restarted_real_time_process_takes_the_needle_out_and_stays_in_the_fault",),
-    ),
-    PlantedBug(
         name="arming-survives-a-fault",
         file=_SAFETY,
         changes=(("        state=state,\n        armed=False,\n", "        state=state,\n"),),
@@ -281,14 +268,42 @@ MACHINE_BUGS: Final = (
         file=_LOOP,
         changes=(
             (
-                "            self._events.clear()\n"
-                '            event = FaultOccurred(Fault.QUEUE_FULL, f"{QUEUE_EVENTS} events waiting")\n',
-                "            return\n",
+                "            dropped, self._events = self._events, deque([full])\n",
+                "            dropped, self._events = self._events, deque[Event]()\n",
             ),
         ),
         mistake="events that find the queue full are dropped without a word",
         breaks="bounds",
         caught_by=(f"{_TESTS_OF_THE_LOOP}::test_a_full_queue_becomes_one_fault",),
+    ),
+    PlantedBug(
+        name="queue-overflow-forgets-the-end",
+        file=_LOOP,
+        changes=(("isinstance(each, ShutdownRequested | RealtimeRestarted)", "isinstance(each, RealtimeRestarted)"),),
+        mistake="a service that is stopped while its queue is full never ends",
+        breaks="bounds",
+        caught_by=(
+            f"{_TESTS_OF_THE_LOOP}::test_a_full_queue_answers_the_commands_it_drops_and_keeps_what_nobody_says_again",
+        ),
+    ),
+    PlantedBug(
+        name="unwritten-records-lost-at-the-end",
+        file=_LOOP,
+        changes=(("                await self._write_the_rest()\n", ""),),
+        mistake="what waited for a full disk is thrown away by the restart that its fault asks for",
+        breaks="I6",
+        caught_by=(f"{_TESTS_OF_THE_LOOP}::test_what_could_not_be_written_is_tried_once_more_at_the_end",),
+    ),
+    PlantedBug(
+        name="the-journals-own-fault-untold",
+        file=_LOOP,
+        changes=(("            self._unwritten = (*self._unwritten, record)\n", "            return\n"),),
+        mistake="a full disk is cleared in the journal and was never raised there",
+        breaks="I6",
+        caught_by=(
+            f"{_TESTS_OF_THE_LOOP}::"
+            "test_records_that_could_not_be_written_stand_in_front_of_the_next_ones_in_their_order",
+        ),
     ),
     PlantedBug(
         name="load-after-a-failed-commit",

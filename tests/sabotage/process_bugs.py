@@ -56,20 +56,51 @@ PROCESS_BUGS: Final = (
     PlantedBug(
         name="restart-not-told",
         file=_CHILD,
-        changes=(("        self._post(RealtimeRestarted())\n", ""),),
-        mistake="nobody asks the new process to take the needle out",
+        changes=(("            self._post(RealtimeRestarted())\n", ""),),
+        mistake="the machine takes the old needle's place for the new process' own",
         breaks="I5",
         caught_by=(
             f"{_SUPERVISION}::test_a_process_that_ended_is_reported_in_its_own_words_and_its_permit_ends_with_it",
         ),
     ),
     PlantedBug(
-        name="restarts-without-bound",
+        name="needle-left-in-after-a-lost-process",
         file=_CHILD,
-        changes=(("while self._restarts < MOST_RESTARTS and not self._closing:", "while not self._closing:"),),
-        mistake="a process that dies at once is started again for ever",
+        changes=(("            self._deliver(Home(rescue=True))\n", ""),),
+        mistake="the new real-time process waits in its safe mode with the needle in the skin",
+        breaks="I5",
+        caught_by=(
+            f"{_SUPERVISION}::test_a_successor_takes_the_needle_out_before_it_obeys_anything_else",
+            "tests/simulation/test_broken_parts.py",
+        ),
+    ),
+    PlantedBug(
+        name="needle-left-in-at-an-end",
+        file=_CHILD,
+        changes=(
+            ("            if reason is not None:\n", "            if reason is not None and not self._closing:\n"),
+        ),
+        mistake="a controller that is told to end leaves the needle to a process that is gone",
+        breaks="I5",
+        caught_by=(
+            f"{_SUPERVISION}::test_an_end_waits_for_the_successor_of_a_lost_process_which_takes_the_needle_out",
+        ),
+    ),
+    PlantedBug(
+        name="restarts-without-a-pause",
+        file=_CHILD,
+        changes=(("        if self._short_lives:\n", "        if self._short_lives < 0:\n"),),
+        mistake="a process that dies at once is started again as fast as the computer can",
         breaks="bounds",
-        caught_by=(f"{_SUPERVISION}::test_a_process_that_dies_again_and_again_is_not_started_for_ever",),
+        caught_by=(f"{_SUPERVISION}::test_a_process_that_dies_again_and_again_is_started_again_ever_more_slowly",),
+    ),
+    PlantedBug(
+        name="watchdog-fed-by-a-timer",
+        file="device/controller/watchdog.py",
+        changes=(("            if gets_on():\n", "            if gets_on:\n"),),
+        mistake="a controller that waits for its card for ever is called alive",
+        breaks="watchdog",
+        caught_by=("tests/unit/test_watchdog.py::test_a_controller_that_does_not_get_on_feeds_nothing",),
     ),
     PlantedBug(
         name="permit-for-a-minute",

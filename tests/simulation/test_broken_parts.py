@@ -1,6 +1,7 @@
 """A part that is broken and stays broken costs at most one phase, and the gun says so instead of going on."""
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 
 import pytest
 
@@ -8,6 +9,7 @@ from device.core.console import State
 from device.core.events import ArmRequested
 from device.core.faults import Fault
 from device.simulation.clinic import latched, make_ready, recover, start_session, treat, treat_one_point, wait_armed
+from device.simulation.disk import COMMIT_NS
 from device.simulation.gun import VirtualGun
 from device.simulation.oracles import Watch, check_the_book
 from tests.support.clinic import saline, shipped
@@ -105,5 +107,63 @@ def test_a_killed_controller_and_a_killed_real_time_process_leave_one_true_book(
     assert 20 < gun.given <= watch.phases_largest
     assert check_the_book(gun, watch) == []
     treat(gun, presses_most=20)
+    assert check_the_book(gun, watch) == []
+    assert watch.violations == []
+
+
+@pytest.mark.parametrize(("ends_ms", "dies_ms"), [(5, 0), (60, 0), (130, 0), (0, 5)])
+def test_a_controller_that_ends_takes_the_needle_out_though_the_real_time_process_died(
+    armed: tuple[VirtualGun, Watch], ends_ms: int, dies_ms: int
+) -> None:
+    # It ended in front of the rescue, which only its successor's operator would have asked for.
+    gun, watch = armed
+    gun.hands.touch_skin()
+    gun.run_for(20)
+    gun.hands.press()
+    assert gun.run_until(lambda: gun.given > 20, within_ms=400)
+    for wait_ms, strike in sorted([(ends_ms, gun.end_controller), (dies_ms, gun.kill_realtime)], key=itemgetter(0)):
+        gun.time.after(wait_ms * 1_000_000, strike)
+    gun.run_for(max(ends_ms, dies_ms))
+    assert gun.world.needle_steps > 0
+    assert gun.run_until(lambda: gun.controller.ended, within_ms=5_000)
+    assert gun.world.needle_steps == 0
+    assert gun.realtime is not None
+    assert not gun.realtime.alive
+    gun.kill_controller()
+    gun.restart_controller()
+    assert recover(gun)
+    assert check_the_book(gun, watch) == []
+    assert watch.violations == []
+
+
+def test_the_tenth_loss_of_a_real_time_process_is_rescued_like_the_first(armed: tuple[VirtualGun, Watch]) -> None:
+    gun, watch = armed
+    for _ in range(10):
+        gun.hands.touch_skin()
+        gun.run_for(20)
+        gun.hands.press()
+        assert gun.run_until(lambda: gun.world.needle_steps > 40, within_ms=400)
+        gun.kill_realtime()
+        assert gun.run_until(lambda: gun.world.needle_steps == 0, within_ms=8_000)
+        gun.hands.lift()
+        assert recover(gun)
+        treat(gun, presses_most=0)
+        assert wait_armed(gun)
+    assert watch.violations == []
+
+
+def test_the_needle_is_taken_out_while_the_journal_waits_for_its_card(armed: tuple[VirtualGun, Watch]) -> None:
+    gun, watch = armed
+    gun.hands.touch_skin()
+    gun.run_for(20)
+    gun.hands.press()
+    assert gun.run_until(lambda: gun.given > 20, within_ms=400)
+    gun.disk.commit_ns = 20_000_000_000
+    gun.kill_realtime()
+    assert gun.run_until(lambda: gun.world.needle_steps == 0, within_ms=2_000)
+    assert gun.disk.busy
+    gun.disk.commit_ns = COMMIT_NS
+    gun.run_for(21_000)
+    assert recover(gun)
     assert check_the_book(gun, watch) == []
     assert watch.violations == []

@@ -13,7 +13,7 @@ import pytest
 
 from device.controller.journal import APPEND_RECORDS_MAX, Journal, JournalWriteError
 from device.controller.journal_writer import JournalWriter
-from device.controller.loop import LIGHTS, PUMP_WITHOUT_POSITION, QUEUE_EVENTS, ControllerLoop
+from device.controller.loop import LIGHTS, LONGEST_EFFECT_S, PUMP_WITHOUT_POSITION, QUEUE_EVENTS, ControllerLoop
 from device.core.console import Console, State
 from device.core.events import (
     AlarmSilenceRequested,
@@ -21,6 +21,7 @@ from device.core.events import (
     FaultClearRequested,
     FaultOccurred,
     PositionRead,
+    RealtimeRestarted,
     RefillDone,
     Request,
     ShutdownRequested,
@@ -51,6 +52,7 @@ from device.core.records import (
 )
 from device.core.units import Increments
 from drivers.ports import NOTHING_OWED, DriverError, GateLevels, Light, PumpStatus, Sound
+from tests.support.console import run_virtually, virtual_loop
 from tests.support.machine import (
     ARM,
     ARMED,
@@ -196,9 +198,13 @@ async def let_run() -> None:
 
 def play(console: Console, bench: Bench, *events: Event) -> Console:
     """Give the events to a running loop one by one; return the console after all of it."""
+    return play_on(loop_of(console, bench), *events)
+
+
+def play_on(loop: ControllerLoop, *events: Event) -> Console:
+    """Give the events to that loop, not yet running, one by one; return the console after all of it."""
 
     async def run() -> Console:
-        loop = loop_of(console, bench)
         running = asyncio.create_task(loop.run())
         for event in events:
             loop.post(event)
@@ -221,9 +227,12 @@ def refused_presses(records: Sequence[Record]) -> list[str]:
 def test_records_that_could_not_be_written_stand_in_front_of_the_next_ones_in_their_order() -> None:
     bench = Bench(full=3, plunger_at=Increments(0))
     console = play(SESSION, bench, BUSY, EARLY, LIFTED, FaultClearRequested(REQUEST))
-    assert [len(records) for records in bench.appends] == [1, 2, 3, 5]
+    assert [len(records) for records in bench.appends] == [1, 3, 4, 6]
     assert refused_presses(bench.written) == ["busy", "too_early", "no_contact"]
-    assert [type(record) for record in bench.written[3:]] == [CommandTaken, FaultsCleared]
+    # The journal's own fault is among them: who reads it later sees why they are so late.
+    assert isinstance(bench.written[1], FaultRaised)
+    assert bench.written[1].code == Fault.JOURNAL_WRITE_FAILED
+    assert [type(record) for record in bench.written[4:]] == [CommandTaken, FaultsCleared]
     assert console.state is State.SELF_TEST
 
 
@@ -231,7 +240,45 @@ def test_what_is_written_is_not_written_again() -> None:
     bench = Bench(full=1)
     play(SESSION, bench, BUSY, EARLY, LIFTED)
     assert refused_presses(bench.written) == ["busy", "too_early", "no_contact"]
-    assert [len(records) for records in bench.appends] == [1, 2, 1]
+    assert [len(records) for records in bench.appends] == [1, 3, 1]
+
+
+def ended(console: Console, bench: Bench, *events: Event) -> None:
+    """Give the events to a loop, and then its end."""
+
+    async def run() -> None:
+        loop = loop_of(console, bench)
+        for event in (*events, ShutdownRequested()):
+            loop.post(event)
+        await asyncio.wait_for(loop.run(), DEADLINE_S)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("full", [2, 3])
+def test_what_could_not_be_written_is_tried_once_more_at_the_end(full: int) -> None:
+    # Freed space and a restart, and the fault with all that waited was gone.
+    bench = Bench(full=full)
+    ended(SESSION, bench, BUSY, EARLY)
+    assert [len(records) for records in bench.appends] == [1, 3, 3]
+    assert [type(record) for record in bench.written] == (
+        [PressRefused, FaultRaised, PressRefused] if full == 2 else []
+    )
+
+
+def test_an_end_with_everything_written_writes_nothing() -> None:
+    bench = Bench()
+    ended(SESSION, bench, BUSY)
+    assert [len(records) for records in bench.appends] == [1]
+
+
+def test_the_journals_own_fault_is_left_out_where_no_append_would_take_it() -> None:
+    bench = Bench(full=1)
+    loop = loop_of(SESSION, bench)
+    loop._unwritten = (*(PressRefused("", "busy", presses=1) for _ in range(APPEND_RECORDS_MAX - 1)),)
+    play_on(loop, BUSY)
+    assert [len(records) for records in bench.appends] == [APPEND_RECORDS_MAX]
+    assert len(loop._unwritten) == APPEND_RECORDS_MAX
 
 
 def test_a_journal_that_fails_latches_its_fault_and_makes_safe_without_it() -> None:
@@ -352,6 +399,48 @@ def test_a_full_queue_becomes_one_fault() -> None:
     assert console.ledger.faults == (Fault.QUEUE_FULL,)
     assert refused_presses(bench.written) == []
     assert bench.orders == [Halt(Fault.QUEUE_FULL)]
+
+
+def test_a_full_queue_answers_the_commands_it_drops_and_keeps_what_nobody_says_again() -> None:
+    # A client waited for ever; an end and a needle that was being taken out were forgotten.
+    bench = Bench()
+
+    async def run() -> Console:
+        loop = loop_of(SESSION, bench)
+        events: list[Event] = [ARM, RealtimeRestarted(), ShutdownRequested(), *[BUSY] * (QUEUE_EVENTS - 2)]
+        for event in events:
+            loop.post(event)
+        await asyncio.wait_for(loop.run(), DEADLINE_S)
+        return loop.console
+
+    console = asyncio.run(run())
+    assert console.ledger.faults == (Fault.QUEUE_FULL,)
+    assert (console.stopping, console.homed) == (True, False)
+    assert bench.answers == [(ARM.request.number, False, ("fault 504 queue_full: 256 events waiting",))]
+
+
+def test_a_loop_gets_on_while_it_waits_for_events_and_for_effects_that_may_still_end() -> None:
+    bench, found = Bench(), list[bool]()
+
+    async def slow(records: Sequence[Record]) -> None:
+        await asyncio.sleep(LONGEST_EFFECT_S + 2)
+
+    async def run() -> None:
+        loop = loop_of(SESSION, bench)
+        bench.append = slow  # type: ignore[method-assign]
+        running = asyncio.create_task(loop.run())
+        await asyncio.sleep(1_000)
+        found.append(loop.gets_on())
+        loop.post(BUSY)
+        for wait_s in (LONGEST_EFFECT_S - 1, 2, 2):
+            await asyncio.sleep(wait_s)
+            found.append(loop.gets_on())
+        running.cancel()
+        await asyncio.wait([running])
+
+    with virtual_loop() as loop:
+        run_virtually(loop, run())
+    assert found == [True, True, False, True]
 
 
 def test_as_many_events_as_the_queue_holds_are_all_handled() -> None:

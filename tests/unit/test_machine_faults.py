@@ -26,7 +26,6 @@ from device.core.machine import step
 from device.core.realtime_messages import (
     EndReason,
     Halt,
-    Home,
     Homed,
     Ready,
     Reset,
@@ -163,23 +162,23 @@ def test_lost_contact_ends_in_the_session_without_a_clearing() -> None:
     assert "still on its way home" in reply_in(effects).reasons[0]
 
 
-def test_a_restarted_real_time_process_takes_the_needle_out_and_stays_in_the_fault() -> None:
+def test_while_a_restarted_real_time_process_takes_the_needle_out_the_fault_stays() -> None:
     console = after(FIRING, FaultOccurred(Fault.REALTIME_LOST, "silent"))
     console, effects = step(console, RealtimeRestarted())
-    assert effects == (Send(Home(rescue=True)),)
+    assert effects == ()
     console, effects = step(console, Homed(80))
     assert (console.state, console.homed, effects) == (State.FAULT, True, ())
 
 
-def test_a_real_time_process_lost_in_the_self_test_takes_the_needle_out_and_is_tested_again() -> None:
+def test_a_real_time_process_lost_in_the_self_test_is_tested_when_the_needle_is_out() -> None:
     _, effects = step(SELF_TEST, RealtimeRestarted())
-    assert effects == (Send(Home(rescue=True)), Send(Reset()))
+    assert effects == (Send(Reset()),)
 
 
 def test_a_self_test_that_asked_the_real_time_process_before_its_rescue_begins_again() -> None:
     # The answer from before the rescue once ended the test, and the needle's coming home was then an internal fault.
     console, effects = step(after(SELF_TEST, PumpProbed(None)), RealtimeRestarted())
-    assert effects == (Send(Home(rescue=True)), ProbePump())
+    assert effects == (ProbePump(),)
     console = after(console, Ready(homed=False), Homed(2))
     assert console.state is State.SELF_TEST
     assert after(console, PumpProbed(None), Ready(homed=True)).state is State.DISARMED

@@ -59,7 +59,7 @@ ResumeRequested       x     x      x       x      x       x      x       x     x
 ChangeVialRequested   x     x      x       x      x       x      =       x     x      x      x      x
 ChangeNeedleRequested x     x      x       x      x       x      =       x     x      x      x      x
 ChangeSyringeRequested x    x      x       x      x       x      home    x     x      x      x      x
-Started               test  !      !       !      !       !      !       !     !      !      !      !
+Started               test  !      !       !      !       !      !       !     !      !      !      =
 PumpProbed            !     =      -       !      !       !      -       !     !      !      !      -
 PumpLoaded            !     !      !       !      =       !      !       =     !      !      !      -
 PositionRead          !     =      !       !      session !      !       !     !      !      load   =

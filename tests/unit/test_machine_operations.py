@@ -100,7 +100,7 @@ def test_a_plunger_deeper_than_it_ever_was_is_a_fault_and_repaying_a_suck_back_i
         assert isinstance(fault, FaultRaised)
         assert (fault.code, fault.detail) == (
             Fault.PUMP_POSITION_MISMATCH,
-            f"expected 10000, found {found} increments",
+            f"expected 10000, found {found} increments; nothing was under way, none is booked",
         )
         assert Send(Reset()) not in effects
     else:

@@ -32,7 +32,7 @@ from device.core.events import (
 )
 from device.core.faults import Fault
 from device.core.machine import step
-from device.core.realtime_messages import EndReason, Faulted, Halt, Home, Homed, Load, Loaded, Ready, Reset, Unload
+from device.core.realtime_messages import EndReason, Faulted, Halt, Homed, Load, Loaded, Ready, Reset, Unload
 from device.core.records import CommandTaken, FaultRaised, FaultsCleared, MagazineSettled
 from device.core.units import Increments
 from tests.support.machine import (
@@ -233,9 +233,9 @@ def test_the_needle_coming_home_in_a_fault_is_noted_and_leads_nowhere() -> None:
 
 
 @pytest.mark.parametrize("state", [State.STARTING, State.FAULT])
-def test_a_new_real_time_process_takes_the_needle_out_and_waits_for_the_self_test(state: State) -> None:
+def test_a_new_real_time_process_waits_for_the_self_test(state: State) -> None:
     console, effects = step(replace(CONSOLES[state], ready=True, homed=True), RealtimeRestarted())
-    assert effects == (Send(Home(rescue=True)),)
+    assert effects == ()
     assert (console.state, console.ready, console.homed) == (state, False, False)
 
 
@@ -246,8 +246,8 @@ TESTED_TOO_EARLY = [state for state in State if state not in (State.STARTING, St
 def test_a_real_time_process_that_was_tested_before_its_rescue_is_rescued_and_tested_again(state: State) -> None:
     # A clearing while the lost process was being replaced once ended in an internal fault, when the needle was home.
     console, effects = step(replace(CONSOLES[state], ready=True, homed=True), RealtimeRestarted())
-    assert effects[:2] == (Send(Home(rescue=True)), TerminatePump())
-    raised = raised_in(effects[2:])
+    assert effects[0] == TerminatePump()
+    raised = raised_in(effects[1:])
     assert (raised.name, raised.detail) == ("realtime_lost", "tested before it was restarted: test again")
     assert (console.state, console.ready, console.homed) == (State.FAULT, False, False)
     console, effects = step(console, Homed(3))

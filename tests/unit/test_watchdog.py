@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,11 +35,15 @@ def told(listener: socket.socket) -> list[str]:
     return list(messages())
 
 
-def fed(systemd: socket.socket, *, looks: int, every_s: float) -> list[list[str]]:
+def always() -> bool:
+    return True
+
+
+def fed(systemd: socket.socket, *, looks: int, every_s: float, gets_on: Callable[[], bool] = always) -> list[list[str]]:
     """Run the watchdog in virtual time; return what systemd finds at each look."""
 
     async def run() -> list[list[str]]:
-        feeding = asyncio.create_task(watchdog.run())
+        feeding = asyncio.create_task(watchdog.run(gets_on))
         found: list[list[str]] = []
         for _ in range(looks):
             await asyncio.sleep(every_s)
@@ -60,6 +64,15 @@ def test_the_event_loop_itself_feeds_it_twice_a_period(systemd: socket.socket) -
     # A loop that hangs feeds nothing, because nothing else does.
     assert fed(systemd, looks=4, every_s=9.9) == [["WATCHDOG=1"] * 2] * 4
     assert threading.active_count() == threads
+
+
+def test_a_controller_that_does_not_get_on_feeds_nothing(systemd: socket.socket) -> None:
+    answers = iter([True, True, False, False, True, True])
+    assert fed(systemd, looks=3, every_s=9.9, gets_on=lambda: next(answers)) == [
+        ["WATCHDOG=1"] * 2,
+        [],
+        ["WATCHDOG=1"] * 2,
+    ]
 
 
 @pytest.mark.timeout(20)
