@@ -261,7 +261,8 @@ class RealtimeProcess:
 
     def look(self) -> None:
         """Something has changed that the next cycle will see."""
-        if self._cycle is not None and not self.frozen and self.alive:
+        # Before the first cycle is made, which may itself change a line, nothing is left out that could miss it.
+        if self._period_ns > 0 and not self.frozen and self.alive:
             # A cycle at this very nanosecond has been made.
             self._timer.cancel()
             self._timer = self._gun.time.at(self._place_after(self._gun.time.now_ns + 1), self._run)
