@@ -53,7 +53,7 @@ from device.core.units import NS_PER_S
 from device.journal_file import JOURNAL_NAME, JournalDamagedError, JournalUnavailableError
 from device.realtime.link import Configure
 from device.realtime.scheduling import become_realtime
-from device.settings import FORMULARY, Configuration, ConfigurationError
+from device.settings import DEVICE_FILE, EXAMPLE_SITE, FORMULARY, Configuration, ConfigurationError, Problem
 from device.settings.bundle import TRUSTED, verified
 from device.settings.console_key import KEY_NAME, digest_of, public_half, read_or_make_key
 from drivers.gpio.indicators import Indicators
@@ -126,6 +126,8 @@ def lock_state(directory: Path) -> int:
 
 async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
     configuration = options.configuration
+    if options.simulation is None:
+        _refuse_the_example(configuration)
     descriptor = lock_state(options.state_dir)
     stack.callback(os.close, descriptor)
     boot_id = str(uuid.uuid4())
@@ -201,6 +203,21 @@ async def _compose(options: RunOptions, stack: AsyncExitStack) -> "Controller":
     except JournalWriteError as error:
         raise StartRefused(str(error)) from error
     return controller
+
+
+def _refuse_the_example(configuration: Configuration) -> None:
+    """Raise StartRefused where a real console was given the wiring of the shipped example."""
+    if configuration.device.site != EXAMPLE_SITE:
+        return
+    problem = Problem(
+        file=configuration.directory / DEVICE_FILE,
+        line=None,
+        key="site",
+        found=f'"{EXAMPLE_SITE}", the shipped example\'s',
+        allowed="a real console starts only with its own values",
+        action="write this console's own wiring, needle, pump and clinic into the file, then start again",
+    )
+    raise StartRefused(str(problem))
 
 
 def _formulary(options: RunOptions) -> Formulary:

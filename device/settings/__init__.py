@@ -5,7 +5,9 @@ pydantic stays inside this package; what leaves it are the core's frozen datacla
 core and the ports, so that the controller, the gateway and the command line can all import it.
 """
 
+from device.settings.device_file import EXAMPLE_SITE
 from device.settings.loading import (
+    DEVICE_FILE,
     FORMULARY,
     Configuration,
     Loaded,
@@ -18,6 +20,8 @@ from device.settings.loading import (
 from device.settings.problems import ConfigurationError, Problem
 
 __all__ = [
+    "DEVICE_FILE",
+    "EXAMPLE_SITE",
     "FORMULARY",
     "Configuration",
     "ConfigurationError",

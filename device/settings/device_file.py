@@ -45,6 +45,9 @@ UART_LINES: Final = (14, 15)
 """BCM numbers of the serial port on the Pi's own header."""
 HEADER_PORTS: Final = ("/dev/serial0", "/dev/serial1", "/dev/ttyAMA", "/dev/ttyS")
 """The names under which that port appears."""
+EXAMPLE_SITE: Final = "demo-clinic"
+"""The site of the shipped device.toml, which is an example: on a real console its wiring would make outputs of lines to
+which something else may be connected. Whoever writes a console's own values changes this one with them."""
 BCM_LEAST: Final = 2
 """BCM 0 and 1 belong to the identification EEPROM of an expansion board."""
 BCM_MOST: Final = 27

@@ -38,7 +38,7 @@ from tests.support.console_processes import (
     until,
 )
 from tests.support.journal import BOOTED, REPOSITORY, by_sql, journal_of
-from tests.support.settings import Draft
+from tests.support.settings import SHIPPED, Draft
 
 REQUEST_BYTES = 8192
 JOURNAL_BYTES = 160_000
@@ -104,13 +104,26 @@ def test_an_account_that_this_machine_has_not_overrides_nothing(tmp_path: Path) 
     assert "access.override_users: found 'no-such-account', which is no account of this machine" in done.only_line()
 
 
+def test_the_shipped_example_on_a_real_console(tmp_path: Path) -> None:
+    """Its lines may be wired to anything here: nothing is opened, made or written."""
+    done = mesogun("run", f"--config={SHIPPED}", f"--state={tmp_path / 'state'}")
+
+    assert done.code == 1
+    said = done.only_line()
+    assert said.startswith(f'mesogun run: {SHIPPED}/device.toml: site: found "demo-clinic", the shipped example\'s;')
+    assert said.endswith("write this console's own wiring, needle, pump and clinic into the file, then start again")
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_journal_of_the_other_kind_of_console(tmp_path: Path) -> None:
+    draft = Draft(tmp_path / "config")
+    draft.replace("device.toml", 'site = "demo-clinic"', 'site = "a-clinic"')
     state = tmp_path / "state"
     state.mkdir()
     with journal_of(state / JOURNAL_NAME, BOOTED):
         pass
 
-    done = mesogun("run", f"--state={state}")
+    done = mesogun("run", f"--config={draft.directory}", f"--state={state}")
 
     assert done.code == 1
     assert "holds the journal of a simulated console: start with --sim, or choose another --state" in done.only_line()

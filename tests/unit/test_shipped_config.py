@@ -9,7 +9,7 @@ import pytest
 
 from device.core.profile import Mode, TriggerStyle
 from device.core.shot_plan import plan_stroke
-from device.settings import Configuration, load_configuration
+from device.settings import EXAMPLE_SITE, Configuration, load_configuration
 from device.settings.device_file import DeviceFile
 from device.settings.formulary import ChecklistFile, CourseFile, LimitsFile, ProfileFile, SerumFile, SyringeFile
 from device.settings.problems import Location
@@ -78,7 +78,8 @@ def test_the_files_that_are_promised_are_there(shipped: Configuration) -> None:
         "weekly-six-and-monthly",
         "weekly-ten",
     ]
-    assert (shipped.device.site, shipped.device.device) == ("demo-clinic", "console-1")
+    # By this name a real console knows the example, and refuses to start with it.
+    assert (shipped.device.site, shipped.device.device) == (EXAMPLE_SITE, "console-1")
 
 
 @ALL_FILES

@@ -49,6 +49,8 @@ PATIENT: Final = "rig"
 """The same in every session: syringe and needle go on, and no plunger has to be homed in between."""
 
 SLOW: Final = {
+    # The one change without which a real console, which this is, does not start.
+    'site = "demo-clinic"': 'site = "rig"',
     # A needle of 50 steps a second and a stroke of 20 steps: several times the way of a level through the wires.
     "steps_per_mm = 80": "steps_per_mm = 10",
     "fastest_mm_s = 60": "fastest_mm_s = 5",
@@ -64,7 +66,7 @@ SLOW: Final = {
     "spin_us = 80": "spin_us = 0",
     "refill_speed = 1500": "refill_speed = 6000",
 }
-"""Lines of the shipped `device.toml` and what stands in the guest's instead."""
+"""Lines of the shipped `device.toml` and what stands in the guest's instead: a slow console of its own."""
 
 SLOW_PROFILE: Final = {
     'name = "saline-test"': f'name = "{PROFILE}"',
