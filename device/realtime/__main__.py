@@ -1,23 +1,34 @@
 """Start of the real-time process, by the controller only: `python -m device.realtime --link FD --page FD --pins NAME`.
 
 The composition root of this process: the one place here that names concrete drivers. `--pins sim:PATH` takes the
-simulated console at PATH, `--pins lgpio:DIR` the Pi's lines with DIR as the library's working directory.
+simulated console at PATH, `--pins lgpio:DIR` the Pi's lines with DIR as the library's working directory. Ignores the
+signals that end the controller: a stroke must not be left half done.
 """
 
 import argparse
 import fcntl
 import logging
 import os
+import signal
 import socket
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
+from device.logging_setup import set_up_logging
 from device.realtime.link import HeartbeatPage, LinkError, RealtimeEnd
 from device.realtime.process import receive_configuration, run
 from device.realtime.scheduling import become_realtime, sleep_until, take_isolated_core
 from drivers.gpio.pin_factory import Factory, GPIOZeroError, PinFactoryError, open_lgpio_factory
 from drivers.gpio.realtime_lines import RealtimeLines
+
+log = logging.getLogger("device.realtime")
+"""By its name: what runs as a program is called `__main__`."""
+
+IGNORED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGABRT)
+"""What systemd gives to the whole control group at a stop and, as WatchdogSignal=, when the controller is silent; and
+the terminal's. Only the closed link ends this process, when the needle is out."""
 
 CONFIGURATION_DEADLINE_NS = 10_000_000_000
 LOCK_DEADLINE_NS = 5_000_000_000
@@ -65,13 +76,16 @@ def wait_for_lines(path: Path, *, deadline_ns: int) -> int:
 
 def main() -> int:
     """Run the process; returns its exit code."""
+    # First of all: one that is to take a needle out is not to die of what ended its controller while it starts.
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="python -m device.realtime", description=__doc__)
     parser.add_argument("--link", type=int, required=True)
     parser.add_argument("--page", type=int, required=True)
     parser.add_argument("--pins", required=True)
     parser.add_argument("--lock", type=Path, required=True)
     options = parser.parse_args()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="<%(levelno)s>realtime: %(message)s")
+    set_up_logging(as_json=False, verbose=False)
     page = HeartbeatPage(options.page)
     os.close(options.page)
     end = RealtimeEnd(socket.socket(fileno=options.link), page)
@@ -81,13 +95,13 @@ def main() -> int:
         lines = RealtimeLines(open_factory(options.pins), configuration.lines)
         core = take_isolated_core()
         if core is not None:
-            logging.getLogger(__name__).info("on core %d, which is kept free of others", core)
+            log.info("on core %d, which is kept free of others", core)
         for refused in become_realtime(priority=PRIORITY, lock_memory=True):
-            logging.getLogger(__name__).warning("not granted: %s", refused)
+            log.warning("not granted: %s", refused)
         run(end, lines, configuration.spec)
         os.close(lock)
     except (OSError, ValueError, LinkError, TimeoutError, GPIOZeroError) as error:
-        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - one line for the operator, no traceback
+        log.error("%s", error)  # noqa: TRY400 - one line for the operator, no traceback
         return 1
     finally:
         end.close()

@@ -2,11 +2,10 @@
 
 Owns the cycle and its measurements (press to first step, step lateness). Decides nothing: that is `core.stroke`.
 Never imports asyncio, blocks on anything but its deadline, or parses text. Ends only when the controller's end of
-the link is closed and the needle is home; signals to end are ignored, for a stroke must not be left half done.
+the link is closed and the needle is home; `__main__` has the signals ignored that would end it sooner.
 """
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -251,8 +250,6 @@ def _try_pace(cycle: Cycle, spec: ScanSpec) -> int:
 
 def run(end: RealtimeEnd, lines: Lines, spec: ScanSpec) -> None:
     """Scan until the controller is gone and the needle is safe; leaves the lines safe whatever happens."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         cycle = Cycle(end, lines, spec, now_ns=time.monotonic_ns)
         silence_garbage_collector()

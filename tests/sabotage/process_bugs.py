@@ -142,6 +142,22 @@ PROCESS_BUGS: Final = (
         caught_by=("tests/unit/test_watchdog.py::test_a_manager_that_does_not_read_never_holds_up_the_loop",),
     ),
     PlantedBug(
+        name="watchdog-ends-both-processes",
+        file="device/realtime/__main__.py",
+        changes=(
+            (
+                "(signal.SIGTERM, signal.SIGINT, signal.SIGABRT)",
+                "(signal.SIGTERM, signal.SIGINT)",
+            ),
+        ),
+        mistake="the watchdog's signal to a silent controller ends the retraction that its silence began",
+        breaks="I5",
+        caught_by=(
+            "tests/unit/test_systemd_units.py"
+            "::test_a_controller_that_stops_turning_is_ended_and_its_child_is_left_to_take_the_needle_out",
+        ),
+    ),
+    PlantedBug(
         name="process-ends-with-its-controller",
         file="device/realtime/process.py",
         changes=(

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+from device.realtime.__main__ import IGNORED
 from device.service.cli import build_parser
 from tests.support.settings import CHECKOUT
 
@@ -84,11 +86,19 @@ def test_the_journal_is_readable_by_the_gateways_group_and_by_nobody_else(gatewa
     assert controller["StateDirectoryMode"] == ["0750"]
 
 
-def test_a_controller_that_stops_turning_is_killed_for_certain(controller: Unit) -> None:
+def test_a_controller_that_stops_turning_is_ended_and_its_child_is_left_to_take_the_needle_out(
+    controller: Unit,
+) -> None:
     assert controller["Type"] == ["notify"]
     assert controller["NotifyAccess"] == ["main"]
     assert controller["WatchdogSec"] == ["2"]
-    assert controller["WatchdogSignal"] == ["SIGKILL"]
+    # The signal goes to the whole control group: it must be one that the real-time process ignores.
+    (signal_name,) = controller["WatchdogSignal"]
+    assert {signal.Signals[signal_name], signal.SIGTERM} <= set(IGNORED)
+    assert controller["KillMode"] == ["control-group"]
+    assert int(controller["TimeoutStopSec"][0]) > 0
+    assert "TimeoutAbortSec" not in controller
+    assert controller["LimitCORE"] == ["0"]
     assert controller["Restart"] == ["on-failure"]
 
 
