@@ -59,6 +59,12 @@ def test_the_controller_has_the_lines_and_the_serial_ports_and_no_other_device(c
     assert controller["DeviceAllow"] == [f"char-{name} rw" for name in ("gpiochip", "ttyAMA", "ttyS", "ttyUSB")]
 
 
+def test_an_adapter_that_is_plugged_in_after_the_start_is_among_the_devices(controller: Unit) -> None:
+    """Device groups are looked up when the unit starts: what is not loaded then is left out."""
+    assert controller["Wants"] == ["modprobe@usbserial.service"]
+    assert "modprobe@usbserial.service" in controller["After"][0].split()
+
+
 def test_the_gateway_has_no_device(gateway: Unit) -> None:
     assert gateway["DevicePolicy"] == ["closed"]
     assert gateway["PrivateDevices"] == ["yes"]
