@@ -57,7 +57,7 @@ from device.settings import DEVICE_FILE, EXAMPLE_SITE, FORMULARY, Configuration,
 from device.settings.bundle import TRUSTED, verified
 from device.settings.console_key import KEY_NAME, digest_of, public_half, read_or_make_key
 from drivers.gpio.indicators import Indicators
-from drivers.gpio.pin_factory import Factory, PinFactoryError, open_lgpio_factory
+from drivers.gpio.pin_factory import Factory, PinFactoryError, open_lgpio_factory, why_lines_stay_driven
 from drivers.ports import DriverError
 from drivers.pump.cavro import CavroPump
 from drivers.pump.cavro_program import PumpCeiling
@@ -305,9 +305,13 @@ def _pin_factory(options: RunOptions) -> Factory:
         except WorldError as error:
             raise StartRefused(str(error)) from error
     try:
-        return open_lgpio_factory(options.socket.parent)
+        factory = open_lgpio_factory(options.socket.parent)
     except PinFactoryError as error:
         raise StartRefused(str(error)) from error
+    kept = why_lines_stay_driven(factory)
+    if kept is not None:
+        log.warning("%s", kept)
+    return factory
 
 
 class Controller:

@@ -1,6 +1,7 @@
 """The real GPIO: gpiozero on lgpio, made on purpose and never by gpiozero's own search for a pin library.
 
-Owns the choice of the pin library and one correction to it. Imports lgpio only when asked: the package is an extra,
+Owns the choice of the pin library, one correction to it, and the question whether this kernel lets go of what a dead
+process drove. Imports lgpio only when asked: the package is an extra,
 absent where only the simulator runs, and its import starts a thread and writes a file. Never falls back: what
 cannot be opened is one `PinFactoryError` that says what to do.
 """
@@ -13,9 +14,12 @@ from gpiozero import GPIOZeroError, PinUnknownPi
 from gpiozero.pins import Factory
 
 # The library's names that composition roots need, so that gpiozero itself is imported by drivers alone.
-__all__ = ["Factory", "GPIOZeroError", "PinFactoryError", "open_lgpio_factory"]
+__all__ = ["Factory", "GPIOZeroError", "PinFactoryError", "open_lgpio_factory", "why_lines_stay_driven"]
 
 _DEVICES: Final = Path("/dev")
+_MODULES: Final = Path("/sys/module")
+_RP1_LABEL: Final = "pinctrl-rp1"
+"""What the chip of a Raspberry Pi 5's header calls itself; that of every earlier board is driven by pinctrl_bcm2835."""
 
 
 class PinFactoryError(Exception):
@@ -53,6 +57,30 @@ def open_lgpio_factory(runtime_dir: Path) -> Factory:
         raise PinFactoryError(_why_no_device(str(error))) from error
     factory.pin_class = _pin_with_safe_start(lgpio, LGPIOPin)
     return factory
+
+
+def why_lines_stay_driven(factory: Factory, modules: Path = _MODULES) -> str | None:
+    """Return the one line that says that this kernel goes on driving a dead process' lines; None where it does not.
+
+    `factory` is one of `open_lgpio_factory`. The parameter: raspberrypi/linux#6150. A Raspberry Pi's own kernel sets it
+    unless told otherwise; both modules may be there, and one of them has the header.
+    """
+    import lgpio  # noqa: PLC0415 - see the module's docstring
+
+    label = lgpio.gpio_get_chip_info(factory._handle)[3]  # noqa: SLF001 - no public one
+    module = "pinctrl_rp1" if label == _RP1_LABEL else "pinctrl_bcm2835"
+    parameter = modules / module / "parameters" / "persist_gpio_outputs"
+    try:
+        found = parameter.read_text().strip()
+    except OSError:
+        # Neither a kernel of Raspberry Pi nor one that knows the parameter: nothing can be told from here.
+        return None
+    if found not in ("Y", "1"):
+        return None
+    return (
+        f"{parameter}: found {found}; a line whose process has died, a gate's too, stays as it was; "
+        "write dtparam=strict_gpiod into /boot/firmware/config.txt and restart the computer"
+    )
 
 
 def _why_no_device(reason: str) -> str:

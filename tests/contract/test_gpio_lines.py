@@ -26,7 +26,7 @@ from gpiozero import (
     PinSetInput,
 )
 
-from drivers.gpio.pin_factory import PinFactoryError, open_lgpio_factory
+from drivers.gpio.pin_factory import PinFactoryError, open_lgpio_factory, why_lines_stay_driven
 from drivers.gpio.realtime_lines import STEP_HIGH_NS, RealtimeLines
 from drivers.ports import Inputs
 from drivers.sim.pins import SimPinFactory
@@ -410,3 +410,26 @@ def test_a_device_that_does_not_open_says_why(
     with lgpio_module(Chip(refuses="busy")), pytest.raises(PinFactoryError, match=line) as raised:
         open_lgpio_factory(tmp_path)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("label", "module"), [("pinctrl-bcm2711", "pinctrl_bcm2835"), ("pinctrl-rp1", "pinctrl_rp1")])
+@pytest.mark.parametrize("kept", ["Y", "1", "N", "0", None])
+def test_a_kernel_that_goes_on_driving_a_dead_process_lines_is_told_with_what_to_write(
+    tmp_path: Path, label: str, module: str, kept: str | None
+) -> None:
+    # A Pi 5's kernel has the module of the earlier boards, too: what that one is told does not concern its header.
+    for name, value in (("pinctrl_bcm2835", "Y"), ("pinctrl_rp1", "Y"), (module, kept)):
+        parameters = tmp_path / name / "parameters"
+        parameters.mkdir(parents=True, exist_ok=True)
+        (parameters / "persist_gpio_outputs").write_text(f"{value}\n")
+        if value is None:
+            (parameters / "persist_gpio_outputs").unlink()
+    with lgpio_bench(Chip(label=label), tmp_path) as bench:
+        said = why_lines_stay_driven(bench.factory, tmp_path)
+    if kept in ("Y", "1"):
+        assert said is not None
+        assert said.startswith(f"{tmp_path}/{module}/parameters/persist_gpio_outputs: found {kept};")
+        assert "write dtparam=strict_gpiod into /boot/firmware/config.txt" in said
+        assert "\n" not in said
+    else:
+        assert said is None

@@ -148,8 +148,9 @@ class Chip(ModuleType):
     class error(Exception):  # noqa: N801 - lgpio's own name
         pass
 
-    def __init__(self, *, refuses: str | None = None) -> None:
+    def __init__(self, *, refuses: str | None = None, label: str = "pinctrl-bcm2711") -> None:
         super().__init__("lgpio")
+        self.label = label
         self.levels = [line in PULLED_UP for line in range(28)]
         self.modes = [0] * 28
         self.edges: list[tuple[int, bool]] = []
@@ -162,6 +163,9 @@ class Chip(ModuleType):
 
     def gpiochip_close(self, handle: int) -> int:
         return 0
+
+    def gpio_get_chip_info(self, handle: int) -> list[int | str]:
+        return [0, 54, "gpiochip0", self.label]
 
     def gpio_claim_input(self, handle: int, line: int, flags: int = 0) -> int:
         self.modes[line] = flags
