@@ -15,9 +15,10 @@ help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 # The environment is made anew when what it is made of changes; the stamp is written last, so a broken make is repeated.
+# One without a pip is what was left where python3-venv was missing: there is a python in it, and nothing to go on with.
 $(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml $(wildcard config/*.toml config/*/* config/*/*/*)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "mesogun needs Python 3.11 or newer; try make PYTHON=python3.13")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) --require-hashes -r requirements/run.txt -r requirements/build.txt
 	$(PIP) --no-build-isolation --no-deps --editable .
 	touch $@
