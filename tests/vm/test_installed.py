@@ -1,6 +1,7 @@
 """The package on a running system: what runs is what it put there, and its update starts the gun anew, or is refused.
 
-`tests/package` installs it where nothing runs; here its scripts find systemd, udev, a controller and a session.
+`tests/package` installs it where nothing runs; here its scripts find systemd, udev, a controller and a session. No test
+starts the gun where the package is to do that.
 """
 
 from typing import Final
@@ -17,7 +18,9 @@ pytestmark = pytest.mark.timeout(3600)
 UNITS: Final = ("mesogun.service", "mesogun-gateway.service", "mesogun.target")
 UPDATE: Final = ("dpkg", "--force-confdef", "--force-confold", "--install", f"/{PACKAGE}")
 UPDATE_S: Final = 4 * READY_S
-"""Unpacked and checked by an emulated processor; then both services are started."""
+"""Stopped, unpacked and checked by an emulated processor; then both services are started."""
+
+DEVICE_FILE: Final = "/etc/mesogun/device.toml"
 
 
 def changed_files(console: VirtualConsole) -> set[str]:
@@ -29,16 +32,20 @@ def formulary_place(console: VirtualConsole) -> str:
     return console.machine.shell("readlink /etc/mesogun/formulary").strip()
 
 
+def active_states(console: VirtualConsole) -> list[str]:
+    return [console.unit_property(unit, "ActiveState") for unit in UNITS]
+
+
 def main_pid(console: VirtualConsole) -> str:
     return console.unit_property("mesogun.service", "MainPID")
 
 
 def test_what_runs_is_what_the_package_put_there_with_the_consoles_own_values(console: VirtualConsole) -> None:
-    assert changed_files(console) == {"/etc/mesogun/device.toml"}
+    assert changed_files(console) == {DEVICE_FILE}
     places = [console.unit_property(unit, "FragmentPath").removeprefix("/usr") for unit in UNITS]
     assert places == [f"/lib/systemd/system/{unit}" for unit in UNITS]
     assert console.unit_property("mesogun.target", "UnitFileState") == "enabled"
-    assert [console.unit_property(unit, "ActiveState") for unit in UNITS] == ["active"] * len(UNITS)
+    assert active_states(console) == ["active"] * len(UNITS)
     command = console.machine.shell(f"tr '\\0' ' ' </proc/{main_pid(console)}/cmdline")
     assert command.startswith("/opt/mesogun/.venv/bin/python /opt/mesogun/.venv/bin/mesogun run ")
 
@@ -59,16 +66,41 @@ def test_an_update_waits_for_the_session_and_then_keeps_everything_but_the_progr
     assert refused.code != 0
     assert "mesogun: a session is open; end it first: mesogun session stop" in refused.err
     assert (main_pid(console), console.state) == (pid, "session")
-    assert changed_files(console) == {"/etc/mesogun/device.toml"}
+    assert changed_files(console) == {DEVICE_FILE}
 
     console.ask("session_stop")
     machine.run(*UPDATE, within_s=UPDATE_S).checked()
-    console.start("mesogun.service")
-    console.until_state("disarmed")
+    assert active_states(console) == ["active"] * len(UNITS)
     assert main_pid(console) != pid
-    assert changed_files(console) == {"/etc/mesogun/device.toml"}
+    console.until_state("disarmed")
+    assert console.unit_property("mesogun.target", "UnitFileState") == "enabled"
+    assert changed_files(console) == {DEVICE_FILE}
     assert formulary_place(console) == place
     assert len(console.records(FormularyTaken)) == 1
+    console.make_ready(points=2)
+    books = Books.opened(console)
+    fire_once_more(console)
+    books.check()
+
+
+def test_an_update_that_the_configuration_does_not_fit_leaves_the_gun_stopped_and_says_so(
+    console: VirtualConsole,
+) -> None:
+    machine = console.machine
+    console.make_ready(points=1)
+    console.ask("session_stop")
+    machine.shell(f"cp -p {DEVICE_FILE} /root/device.toml; sed -i '1i of_another_version = 1' {DEVICE_FILE}")
+    updated = machine.run(*UPDATE, within_s=UPDATE_S)
+    updated.checked()
+    assert f"{DEVICE_FILE}:1: of_another_version: found an unknown key" in updated.err
+    assert "mesogun: the gun is stopped, for its configuration is not one of this version" in updated.err
+    assert "active" not in active_states(console)
+    assert console.state == ""
+
+    # Mended and started, as the line says.
+    machine.shell(f"cp -p /root/device.toml {DEVICE_FILE}")
+    console.start("mesogun.target")
+    assert active_states(console) == ["active"] * len(UNITS)
     console.make_ready(points=2)
     books = Books.opened(console)
     fire_once_more(console)

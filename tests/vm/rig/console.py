@@ -198,7 +198,8 @@ class VirtualConsole:
     def install(self) -> None:
         """Do on the console, where the package lies installed, what is left to a clinic; the gun runs at the end.
 
-        That is: its own values, its key, its formulary. Then the package's own script goes over it as at each update.
+        That is: its own values, its key, its formulary. Then the package's own script goes over it as when it was
+        installed, with dpkg's word for it, and starts the gun.
         """
         self.machine.write(f"{CONFIGURATION}/device.toml", (self.configuration / "device.toml").read_bytes())
         for key in (self.configuration / TRUSTED).iterdir():
@@ -208,8 +209,9 @@ class VirtualConsole:
             if file.is_file():
                 self.machine.write(f"/root/{FORMULARY}/{file.relative_to(formulary)}", file.read_bytes())
         self.machine.shell(f"mesogun formulary install /root/{FORMULARY}", within_s=READY_S)
-        self.machine.shell("/var/lib/dpkg/info/mesogun.postinst configure", within_s=2 * READY_S)
-        self.start("mesogun.service")
+        configure = "DPKG_MAINTSCRIPT_PACKAGE=mesogun /var/lib/dpkg/info/mesogun.postinst configure"
+        self.machine.shell(configure, within_s=2 * READY_S)
+        assert self.unit_property("mesogun.service", "ActiveState") == "active", self.log("mesogun.service")
 
     def start(self, unit: str) -> None:
         """Start a unit and wait until systemd counts it as started; a failure shows the unit's log."""

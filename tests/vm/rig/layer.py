@@ -19,7 +19,13 @@ PACKAGE: Final = Path("opt/rig/mesogun.deb")
 """Where a test of the guest finds what was installed."""
 
 _GUEST: Final = Path(__file__).with_name("guest")
-_ENABLED: Final = Path("etc/systemd/system/multi-user.target.wants/mesogun.target")
+_ENABLED: Final = (
+    "etc/systemd/system/multi-user.target.wants/mesogun.target",
+    "var/lib/systemd/deb-systemd-helper-enabled/multi-user.target.wants/mesogun.target",
+    "var/lib/systemd/deb-systemd-helper-enabled/mesogun.target.dsh-also",
+)
+"""By what the package's target is enabled, and by what its script sees at the next time that it was."""
+
 _INSTALL: Final = f"""
 mount -t proc proc "$1/proc"
 exec chroot "$1" dpkg --install /{PACKAGE}
@@ -66,7 +72,7 @@ def layer(cache: Cache, root: Path) -> Path:
     """Return the cache entry with `layer.sqfs` for the product as it is in the checkout."""
     product = package(cache, root)
     rig = [file for file in _GUEST.rglob("*") if file.is_file() and file.suffix != ".pyc"]
-    ingredients = (root.name, product.name, digest_of_files(CHECKOUT, rig), *_MASKED, _INSTALL, "3")
+    ingredients = (root.name, product.name, digest_of_files(CHECKOUT, rig), *_MASKED, _INSTALL, "4")
 
     def make(place: Path) -> None:
         check_root()
@@ -74,9 +80,11 @@ def layer(cache: Cache, root: Path) -> Path:
         run(["cp", "-a", "--reflink=auto", before, tree])
         _install_product(tree, product)
         _keep_what_changed(tree, before)
-        # The package enables the gun. Here it must not start with the shipped example: `VirtualConsole.install` lets
-        # the package's own script enable it again, when the console has a configuration of its own.
-        (tree / _ENABLED).unlink()
+        # The package enables the gun, and under the shipped example it refuses to start: no boot is to end with that.
+        # `VirtualConsole.install` lets the package's own script enable it as for the first time, when the console has
+        # a configuration of its own.
+        for name in _ENABLED:
+            (tree / name).unlink()
         _install_rig(tree)
         squash(tree, place / "layer.sqfs")
         shutil.rmtree(tree)
