@@ -34,8 +34,8 @@ MOST_STARTS_AT_THE_END: Final = 3
 """So many of them at most when the controller itself is ending."""
 END_SILENCE_S: Final = 1.0
 """A process that was told to end takes the needle out first; one that does not even scan is killed."""
-END_DEADLINE_S: Final = 60.0
-"""The slowest search for the home switch that a device's limits allow; then it is killed in any case."""
+END_DEADLINE_S: Final = 75.0
+"""Then it is killed in any case: 30 mm at 0.5 mm/s with the overtravel of a search for the home switch take 72 s."""
 
 
 class Child(Protocol):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from device.controller.realtime_child import END_DEADLINE_S
 from device.realtime.__main__ import IGNORED
 from device.service.cli import build_parser
 from tests.support.settings import CHECKOUT
@@ -102,7 +103,7 @@ def test_a_controller_that_stops_turning_is_ended_and_its_child_is_left_to_take_
     (signal_name,) = controller["WatchdogSignal"]
     assert {signal.Signals[signal_name], signal.SIGTERM} <= set(IGNORED)
     assert controller["KillMode"] == ["control-group"]
-    assert int(controller["TimeoutStopSec"][0]) > 0
+    assert int(controller["TimeoutStopSec"][0]) > END_DEADLINE_S
     assert "TimeoutAbortSec" not in controller
     assert controller["LimitCORE"] == ["0"]
     assert controller["Restart"] == ["on-failure"]
