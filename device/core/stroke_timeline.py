@@ -72,12 +72,12 @@ def stroke_timeline(program: StrokeProgram) -> Timeline:
         writer.add(program.prime_ns, Action.END)
         return writer.timeline()
     inward = _travel(program, program.entry_speed_um_s)
-    lead = inward.time_at(1)
-    for step in range(1, program.depth + 1):
-        writer.add(inward.time_at(step) - lead, Action.STEP_IN)
+    lead_ns = inward.time_at(1)
+    for step, ns in enumerate(inward.times(), start=1):
+        writer.add(ns - lead_ns, Action.STEP_IN)
         if step == program.entry_open:
-            writer.add(inward.time_at(step) - lead, Action.OPEN)
-    bottom_ns = inward.total_ns - lead
+            writer.add(ns - lead_ns, Action.OPEN)
+    bottom_ns = inward.total_ns - lead_ns
     if program.entry_open is not None:
         writer.add(bottom_ns, Action.AWAIT)
     if program.dwell_dose:
@@ -89,12 +89,12 @@ def stroke_timeline(program: StrokeProgram) -> Timeline:
         writer.add(bottom_ns, Action.OPEN)
     outward = _travel(program, program.exit_speed_um_s)
     # The first step comes with the gate: what runs before the needle moves is no dose of the way out.
-    lead = outward.time_at(1)
-    for step in range(1, program.depth + 1):
-        writer.add(bottom_ns + outward.time_at(step) - lead, Action.STEP_OUT)
+    lead_ns = outward.time_at(1)
+    for step, ns in enumerate(outward.times(), start=1):
+        writer.add(bottom_ns + ns - lead_ns, Action.STEP_OUT)
         if program.depth - step == program.exit_done:
-            writer.add(bottom_ns + outward.time_at(step) - lead, Action.AWAIT)
-    home_ns = bottom_ns + outward.total_ns - lead + HOME_SETTLING_NS
+            writer.add(bottom_ns + ns - lead_ns, Action.AWAIT)
+    home_ns = bottom_ns + outward.total_ns - lead_ns + HOME_SETTLING_NS
     if program.suck_back_ns is not None:
         writer.add(home_ns, Action.OPEN)
         home_ns += program.suck_back_ns
@@ -137,10 +137,11 @@ def resumed_outward(
     last_step = len(timeline.actions) - 1 - timeline.actions[::-1].index(Action.STEP_OUT)
     writer = _Writer([], [])
     taken = 0
+    taken_ns = (0, *outward.times())
     for place, action in enumerate(rest, start=index):
         taken += action is Action.STEP_OUT
         behind_ns = max(0, timeline.due_ns[place] - timeline.due_ns[last_step])
-        writer.add(outward.time_at(taken) + (behind_ns if taken == outward.steps else 0), action)
+        writer.add(taken_ns[taken] + (behind_ns if taken == outward.steps else 0), action)
     return writer.timeline()
 
 
@@ -169,16 +170,17 @@ def retract_timeline(
             speed_um_s=MicrometresPerSecond(inward_speed_steps_s * 2000 // steps_per_mm),
             acceleration_um_s2=acceleration_um_s2,
         )
-        for step in range(1, braking + 1):
-            writer.add(brake.time_at(braking + step) - brake.time_at(braking), Action.STEP_IN)
-        turn_ns = brake.total_ns - brake.time_at(braking)
+        fastest_ns = brake.time_at(braking)
+        for ns in brake.times()[braking:]:
+            writer.add(ns - fastest_ns, Action.STEP_IN)
+        turn_ns = brake.total_ns - fastest_ns
     outward = NeedleTravel(
         steps=Steps(position + braking),
         steps_per_mm=steps_per_mm,
         speed_um_s=outward_speed_um_s,
         acceleration_um_s2=acceleration_um_s2,
     )
-    for step in range(1, outward.steps + 1):
-        writer.add(turn_ns + outward.time_at(step), Action.STEP_OUT)
+    for ns in outward.times():
+        writer.add(turn_ns + ns, Action.STEP_OUT)
     writer.add(turn_ns + outward.total_ns + HOME_SETTLING_NS, Action.END)
     return writer.timeline()

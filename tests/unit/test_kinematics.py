@@ -46,6 +46,17 @@ def test_needle_steps_come_one_after_the_other_from_rest_to_the_total_time(trave
 
 @LAW
 @given(travel=travels())
+@example(travel=NeedleTravel(Steps(1), 80, MicrometresPerSecond(60_000), MicrometresPerSecond2(4_000_000)))
+@example(travel=NeedleTravel(Steps(2), 80, MicrometresPerSecond(60_000), MicrometresPerSecond2(4_000_000)))
+@example(travel=NeedleTravel(Steps(3), 80, MicrometresPerSecond(60_000), MicrometresPerSecond2(4_000_000)))
+@example(travel=NeedleTravel(Steps(74), 80, MicrometresPerSecond(60_000), MicrometresPerSecond2(4_000_000)))
+@example(travel=NeedleTravel(Steps(75), 80, MicrometresPerSecond(2_000), MicrometresPerSecond2(4_000_000)))
+def test_all_steps_times_at_once_are_those_of_each_step_alone(travel: NeedleTravel) -> None:
+    assert travel.times() == [travel.time_at(step) for step in range(1, travel.steps + 1)]
+
+
+@LAW
+@given(travel=travels())
 def test_a_needle_travel_brakes_as_it_accelerates(travel: NeedleTravel) -> None:
     forward = gaps(travel)
     assert all(abs(a - b) <= 2 for a, b in zip(forward, reversed(forward), strict=True))
