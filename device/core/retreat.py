@@ -2,6 +2,11 @@
 
 Owns the order of a broken-off stroke: the gates are closed by the scan that breaks off (no outputs open one outside a
 stroke), then the needle goes out the quickest way, never deeper than the stroke. Ends in the safe mode.
+
+The way home is built in that scan, so an open gate is closed when it is: some 15 ms later, for the longest stroke on a
+Raspberry Pi 4 (`device_spec.PREPARED_STEP_NS`). No other move can begin meanwhile: the one behind the open gate counts
+as begun since it was opened, and the next waits for the other gate. Built in the scan after, it would leave a needle
+that runs inward at full speed with no plan, for one scan and in every part that looks at a motion.
 """
 
 from device.core.faults import Fault
@@ -69,5 +74,6 @@ def _homing_timeline(spec: ScanSpec) -> Timeline:
     axis = spec.axis
     most = axis.travel_steps * HOMING_OVERTRAVEL_PERCENT // 100
     step_ns = 1000 * NS_PER_S // (axis.homing_um_s * axis.steps_per_mm)
-    due_ns = tuple(step * step_ns for step in range(most + 1))
-    return Timeline(due_ns=due_ns, actions=(*(Action.STEP_OUT for _ in range(most)), Action.END))
+    # A range and a repeat, no loop: bound by the travel alone, this is the longest of all timelines.
+    due_ns = tuple(range(0, (most + 1) * step_ns, step_ns))
+    return Timeline(due_ns=due_ns, actions=(*(Action.STEP_OUT,) * most, Action.END))

@@ -350,4 +350,15 @@ STROKE_BUGS: Final = (
             "tests/contract/test_gpio_lines.py::test_a_broken_wire_reads_as_stopped_and_as_a_disagreeing_trigger",
         ),
     ),
+    PlantedBug(
+        name="stroke-longer-than-a-scan-can-prepare",
+        file="device/core/device_spec.py",
+        changes=(("        if steps > most:\n", "        if steps > 10 * most:\n"),),
+        mistake="at a load the real-time process is silent for longer than its supervision bears, and killed",
+        breaks="I5",
+        caught_by=(
+            "tests/unit/test_device_spec.py"
+            "::test_the_longest_stroke_has_as_many_steps_as_one_scan_can_prepare_and_not_one_more",
+        ),
+    ),
 )

@@ -227,6 +227,15 @@ WRONG_LINES = [
         "needle.clearance_mm must be at most needle.travel_mm; correct these values",
     ),
     wrong(
+        "more motor steps than one scan can prepare",
+        (DEVICE, "steps_per_mm = 80", "steps_per_mm = 445"),
+        EDITED,
+        "needle.steps_per_mm: found needle.steps_per_mm 445, needle.clearance_mm 0.5, timing.silence_ms 30; at "
+        "needle.steps_per_mm the stroke to limits.depth_mm 13 + needle.clearance_mm has 6007 steps; at most 6000 can "
+        "be prepared within timing.silence_ms: take a coarser microstep or a lower limits.depth_mm; correct these "
+        "values",
+    ),
+    wrong(
         "a profile faster than the guns' repetition",
         (NAPPAGE, "interval_ms = 250", "interval_ms = 99.5"),
         EDITED,

@@ -7,10 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device.core.device_spec import PREPARED_STEP_NS
 from device.core.magazine import StrokeProgram
-from device.core.stroke_timeline import Action, Timeline, retract_timeline, stroke_timeline, without_dose
+from device.core.stroke_timeline import (
+    Action,
+    Timeline,
+    resumed_outward,
+    retract_timeline,
+    stroke_timeline,
+    without_dose,
+)
 from device.core.units import MicrometresPerSecond, MicrometresPerSecond2, Nanoseconds, Steps
-from tests.support.core import LAW, MS, PRIME_STROKE, STROKE
+from tests.support.core import LAW, MS, PRIME_STROKE, STROKE, TIMING
 
 GATES = (Action.OPEN, Action.AWAIT)
 
@@ -141,3 +149,48 @@ def test_a_prime_is_one_gate_at_home_for_its_time() -> None:
     timeline = stroke_timeline(PRIME_STROKE)
     assert timeline.actions == (Action.OPEN, Action.AWAIT, Action.END)
     assert timeline.due_ns == (0, 30 * MS, 30 * MS)
+
+
+LONGEST = Steps(TIMING.silence_ns // PREPARED_STEP_NS)
+"""Steps of the longest stroke that a console may have."""
+
+
+@pytest.mark.parametrize("speed_um_s", [1_000, 60_000, 200_000])
+def test_the_longest_stroke_takes_two_entries_a_step_and_a_handful_for_its_gates(speed_um_s: int) -> None:
+    # What a scan spends on a timeline goes with its entries; how long each takes is a benchmark's to tell.
+    speed = MicrometresPerSecond(speed_um_s)
+    stroke = replace(
+        STROKE,
+        depth=LONGEST,
+        steps_per_mm=1_000,
+        entry_speed_um_s=speed,
+        exit_speed_um_s=speed,
+        entry_open=Steps(1),
+        exit_done=Steps(1),
+    )
+    gates = 2 * stroke.moves
+    timeline = stroke_timeline(stroke)
+    assert len(timeline.actions) == 2 * LONGEST + gates + 1
+    assert len(without_dose(timeline, index=0).actions) == 2 * LONGEST + 1
+    outward = timeline.actions.index(Action.STEP_OUT)
+    resumed = resumed_outward(
+        timeline, index=outward, steps_per_mm=1_000, speed_um_s=speed, acceleration_um_s2=stroke.acceleration_um_s2
+    )
+    # What is left of the gates: the exit's end, and the suck-back.
+    assert len(resumed.actions) == LONGEST + 3 + 1
+
+
+@pytest.mark.parametrize("position", [1, LONGEST // 2, LONGEST])
+@pytest.mark.parametrize("acceleration_um_s2", [100_000, 20_000_000])
+def test_the_way_home_of_the_longest_stroke_takes_no_more_entries_than_the_stroke(
+    position: int, acceleration_um_s2: int
+) -> None:
+    way = retract_timeline(
+        position=Steps(position),
+        depth=LONGEST,
+        inward_speed_steps_s=200_000,
+        steps_per_mm=1_000,
+        outward_speed_um_s=MicrometresPerSecond(200_000),
+        acceleration_um_s2=MicrometresPerSecond2(acceleration_um_s2),
+    )
+    assert position < len(way.actions) <= 2 * LONGEST - position + 1
