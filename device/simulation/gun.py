@@ -33,6 +33,7 @@ from device.simulation.pump_unit import PumpUnit
 from device.simulation.realtime_process import RealtimeProcess
 from device.simulation.virtual_time import START_NS, VirtualTime
 from drivers.ports import DriverError
+from drivers.sim.encoder import Encoder
 from drivers.sim.fluid import FluidSpec
 from drivers.sim.operator import SimulatedOperator
 from drivers.sim.world import World
@@ -57,9 +58,10 @@ def scratch_directory() -> Path:
 class VirtualGun:
     """A console that was used before: its plunger stands at `content` increments, and the journal says so.
 
-    `seed` decides every lateness of a jittering gun and the operator's choices; `leave_out` False makes also those
-    cycles of the real-time process that can change nothing. Use it in a `with` statement: at the end whatever still
-    lives is killed. Files are kept in `directory`, or where that is None in one of its own that is removed.
+    `seed` decides every lateness of a jittering gun, the operator's choices, and by how much the plunger's encoder
+    misses its place: at most `encoder_error` increments. `leave_out` False makes also those cycles of the real-time
+    process that can change nothing. Use it in a `with` statement: at the end whatever still lives is killed. Files are
+    kept in `directory`, or where that is None in one of its own that is removed.
     """
 
     def __init__(
@@ -74,11 +76,13 @@ class VirtualGun:
         gateway: bool = False,
         observers: Iterable[Observer] = (),
         fluid: FluidSpec | None = None,
+        encoder_error: int = 0,
     ) -> None:
         self.configuration = configuration
         self.audience = Audience()
         self.audience.add(*observers)
         self.leave_out = leave_out
+        self.encoder_error = encoder_error
         self.time = VirtualTime()
         self.directory = scratch_directory() if directory is None else directory
         self._own_directory = directory is None
@@ -101,7 +105,8 @@ class VirtualGun:
         self._gates = frozenset((lines.gate_1, lines.gate_2))
         self._step = lines.step
         serial = configuration.serial
-        self.pump = PumpUnit(self, content, serial.baud, serial.address, fluid=fluid)
+        encoder = Encoder(Random(f"encoder {seed}"), most=encoder_error)  # noqa: S311 - as above
+        self.pump = PumpUnit(self, content, serial.baud, serial.address, fluid=fluid, encoder=encoder.read)
         self.hands = SimulatedOperator(self.world, seed=seed, now_ns=self.time.clock)
         self.disk = Disk(self.journal_path, self._random)
         with Journal.open(self.journal_path, boot_id="earlier", wall_clock_ms=self.wall_clock_ms) as journal:

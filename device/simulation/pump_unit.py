@@ -27,7 +27,14 @@ class PumpUnit:
     """A pump that has long been in use: its plunger stands at `content`, its valve at the needle."""
 
     def __init__(
-        self, gun: "VirtualGun", content: int, baud: int, address: int, *, fluid: FluidSpec | None = None
+        self,
+        gun: "VirtualGun",
+        content: int,
+        baud: int,
+        address: int,
+        *,
+        fluid: FluidSpec | None = None,
+        encoder: Callable[[int], int] | None = None,
     ) -> None:
         self._gun = gun
         position = content // COARSE
@@ -35,7 +42,13 @@ class PumpUnit:
         # Fluid is told in movements of this length at most; of a step, where a coarse needle stands still for longer.
         look_ns = max(GRAIN_NS, gun.configuration.device.axis.shortest_step_ns)
         self.firmware = PumpFirmware(
-            self, address=address, position=position, told_of_gates=True, fluid=path, look_ns=look_ns
+            self,
+            address=address,
+            position=position,
+            told_of_gates=True,
+            fluid=path,
+            look_ns=look_ns,
+            encoder=encoder,
         )
         self.play = 0 if fluid is None else -(-fluid.backlash_pl * STROKES[1] // (fluid.stroke_nl * 1000))
         """The play of its drive, in increments, rounded up."""

@@ -8,7 +8,7 @@ acknowledged without data, a killed program stays for the next `R`.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Final
 
@@ -46,7 +46,8 @@ class PumpFirmware:
     `operand_error_at_once` False: a bad operand is acknowledged without error and shows at the next `Q`. `fluid`: the
     path that `surroundings` carry behind the needle's side of the valve; None where they are rigid. `told_of_gates`:
     `advance` is called soon after a gate moved, so that a pump that is halted at a closed one has no event of its own.
-    `look_ns`: how often a running move is followed; its fluid goes where the needle is then.
+    `look_ns`: how often a running move is followed; its fluid goes where the needle is then. `encoder`: what it
+    reads of the plunger at a place, which `?4` reports; None where it reads the truth.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class PumpFirmware:
         fluid: Fluid | None = None,
         told_of_gates: bool = False,
         look_ns: int = MOVING_LOOK_NS,
+        encoder: Callable[[int], int] | None = None,
     ) -> None:
         self._surroundings = surroundings
+        self._encoder = encoder
         self._told_of_gates = told_of_gates
         self._look_ns = look_ns
         self._dialects = frozenset(dialects)
@@ -221,9 +224,10 @@ class PumpFirmware:
         return True, self._mechanics.error, data
 
     def _report(self, text: str) -> str | None:
+        if text == "?4":
+            return str(self._read_back())
         number = {
             "?": self._mechanics.commanded,
-            "?4": self._mechanics.position,
             "?10": 0 if self._mechanics.buffer_empty else 1,
             "?13": 0 if self._surroundings.gate_low(1) else 1,
             "?14": 0 if self._surroundings.gate_low(2) else 1,
@@ -231,6 +235,12 @@ class PumpFirmware:
         if text == "&":
             return IDENTITY
         return None if number is None else str(number)
+
+    def _read_back(self) -> int:
+        mechanics = self._mechanics
+        if self._encoder is None:
+            return mechanics.position
+        return min(mechanics.stroke, max(0, self._encoder(mechanics.position)))
 
     def _take_string(self, text: str, now_ns: int) -> int:
         """Put `text` into the buffer, in place of what was there, and return the error of the acknowledgement."""

@@ -230,19 +230,33 @@ class Rig:
         return self.bench.phases[-1:] == [level]
 
 
-def make_rig(*, troubles: Troubles | None = None, coarse_position: int = 0, operand_error_at_once: bool = True) -> Rig:
+def make_rig(
+    *,
+    troubles: Troubles | None = None,
+    coarse_position: int = 0,
+    operand_error_at_once: bool = True,
+    encoder: Callable[[int], int] | None = None,
+) -> Rig:
     """Return a pump just switched on and a driver that has not connected."""
     bench = Bench()
     firmware = PumpFirmware(
-        bench, troubles=troubles, position=coarse_position, operand_error_at_once=operand_error_at_once
+        bench,
+        troubles=troubles,
+        position=coarse_position,
+        operand_error_at_once=operand_error_at_once,
+        encoder=encoder,
     )
     line = MemoryLine(firmware)
     return Rig(bench, firmware, line, CavroPump(line, address=1, spec=SPEC, ceiling=CEILING))
 
 
-async def ready_rig(*, operand_error_at_once: bool = True) -> Rig:
+async def ready_rig(*, operand_error_at_once: bool = True, encoder: Callable[[int], int] | None = None) -> Rig:
     """Return a rig that is connected, initialised and filled."""
-    rig = make_rig(coarse_position=FILLED * STROKES[0] // STROKES[1], operand_error_at_once=operand_error_at_once)
+    rig = make_rig(
+        coarse_position=FILLED * STROKES[0] // STROKES[1],
+        operand_error_at_once=operand_error_at_once,
+        encoder=encoder,
+    )
     # `z` initialises where the plunger stands: no test has to wait for a syringe to fill.
     await rig.whisper("zR")
     await rig.pump.connect()

@@ -1,11 +1,14 @@
 """The simulated pump: what its words do, when, and what it answers."""
 
+from collections.abc import Callable
 from itertools import pairwise
+from random import Random
 
 import pytest
 
 from drivers.pump.cavro_codec import Answer, Command, answer_reader
 from drivers.pump.dt_codec import DtAnswer, DtCommand, dt_answer_reader
+from drivers.sim.encoder import Encoder
 from drivers.sim.plunger import HALF_INCREMENT, PlungerMove, Speeds
 from drivers.sim.pump_firmware import Dialect, PumpFirmware, Troubles, Valve
 from drivers.sim.pump_line import PumpOnLine, Wire
@@ -17,9 +20,21 @@ MS = 1_000_000
 class Host:
     """A pump on a bench, spoken to without a line; every answer is awaited within 5 ms."""
 
-    def __init__(self, *, fine: bool = True, operand_error_at_once: bool = True, **troubles: int) -> None:
+    def __init__(
+        self,
+        *,
+        fine: bool = True,
+        operand_error_at_once: bool = True,
+        encoder: Callable[[int], int] | None = None,
+        **troubles: int,
+    ) -> None:
         self.bench = Bench()
-        self.pump = PumpFirmware(self.bench, troubles=Troubles(**troubles), operand_error_at_once=operand_error_at_once)
+        self.pump = PumpFirmware(
+            self.bench,
+            troubles=Troubles(**troubles),
+            operand_error_at_once=operand_error_at_once,
+            encoder=encoder,
+        )
         self.now_ns = 0
         self.sequence = 0
         self.fine = fine
@@ -343,6 +358,28 @@ def test_the_scale_changes_the_position_with_it() -> None:
     host.say("N0R")
     host.pass_time(5 * MS)
     assert host.number("?4") == 300
+
+
+def test_the_encoder_misses_the_place_by_at_most_as_much_and_by_the_same_while_the_plunger_stands() -> None:
+    encoder = Encoder(Random(5), most=2)
+    errors = []
+    for place in range(100):
+        error = encoder.read(place) - place
+        assert encoder.read(place) - place == error
+        errors.append(error)
+    assert set(errors) == {-2, -1, 0, 1, 2}
+
+
+@pytest.mark.parametrize(("error", "at_the_top", "on_the_way", "at_the_end"), [(-2, 0, 98, 2_998), (2, 2, 102, 3_000)])
+def test_the_encoder_is_what_the_actual_position_is_read_from_and_moves_nothing(
+    error: int, at_the_top: int, on_the_way: int, at_the_end: int
+) -> None:
+    host = Host(fine=False, encoder=lambda place: place + error).prepare()
+    assert (host.number("?4"), host.pump.position) == (at_the_top, 0)
+    for place, read in ((100, on_the_way), (3_000, at_the_end)):
+        host.say(f"IA{place}R")
+        host.pass_time(9_000 * MS)
+        assert (host.number("?"), host.number("?4"), host.pump.position) == (place, read, place)
 
 
 def test_the_inputs_are_reported_1_where_high() -> None:
