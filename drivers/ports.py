@@ -68,7 +68,7 @@ class PumpPort(Protocol):
         """Return the pump's status (with the Cavro only `Q` tells readiness)."""
 
     async def position(self) -> Increments:
-        """Return the plunger's actual position."""
+        """Return what the plunger's encoder reads: where it stands, to `settlement.POSITION_TOLERANCE`."""
 
     async def gates(self) -> GateLevels:
         """Return both gate inputs as the pump sees them."""
@@ -77,8 +77,9 @@ class PumpPort(Protocol):
         """Load and start `program`, which halts at its first gate.
 
         Checks first, in this order: the program against the driver's own hard ceiling (`PUMP_CEILING`), the pump
-        ready and without error, both gates closed (`PUMP_GATE_STUCK`), the plunger at `program.start`
-        (`PUMP_POSITION_MISMATCH`). Nothing is sent when a check fails. After it the pump is busy at the first gate.
+        ready and without error, both gates closed (`PUMP_GATE_STUCK`), the plunger read at `program.start` to its
+        encoder's resolution (`PUMP_POSITION_MISMATCH`). Nothing is sent when a check fails. After it the pump is busy
+        at the first gate.
         """
 
     async def terminate(self) -> None:
@@ -89,7 +90,7 @@ class PumpPort(Protocol):
 
         `target - owed` is approached from above by `overshoot`; from there it draws by `owed`, the suck-back that the
         next shot repays: so the drive's play lies as the suck-back left it, and is repaid by the same way.
-        Returns the position reached. Cancelling it leaves the pump to be `terminate`d by the caller.
+        Returns `target`, which is the position reached. Cancelling it leaves the pump to be `terminate`d by the caller.
         """
 
     async def home_plunger(self) -> Increments:

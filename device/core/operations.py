@@ -44,7 +44,7 @@ from device.core.records import (
 from device.core.safety import fault
 from device.core.session import Session
 from device.core.session_care import held_back, paused_by_restart, too_old
-from device.core.settlement import POSITION_TOLERANCE
+from device.core.settlement import reads_as
 from device.core.shot_plan import PlanRefused, plan_prime, plan_stroke
 from device.core.steps import Step, back, book, prepend, refused, taken
 from device.core.treatment import load, next_magazine, next_shot_refusals, plunger_of, refill, refuse
@@ -81,7 +81,7 @@ def test_probed(console: Console, event: PumpProbed) -> Step:
             found = (Fault.DOSE_UNCERTAIN, f"magazine {intent.magazine_id} booked at its largest possible dose")
     elif event.position is not None and console.ledger.position is not None:
         expected = console.ledger.position
-        if abs(event.position - expected) > POSITION_TOLERANCE:
+        if not reads_as(event.position, expected):
             record = _found(console, expected, event.position)
             records.append(record)
             if event.position < console.ledger.low_water:

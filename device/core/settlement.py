@@ -14,7 +14,12 @@ from device.core.records import MagazineIntent
 from device.core.units import Increments
 
 POSITION_TOLERANCE = 2
-"""Increments by which the read-back may differ from a target that was reached: the encoder's own resolution."""
+"""Increments by which a reading may miss the place where the plunger stands: the resolution of its encoder."""
+
+
+def reads_as(position: int, place: int) -> bool:
+    """Return whether a plunger that is read at `position` may stand at `place`."""
+    return abs(position - place) <= POSITION_TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +41,10 @@ class ShotSettlement:
 class Settlement:
     """A whole magazine settled: the plunger's place afterwards, the carried remainder, and each shot.
 
-    `low_water`: the lowest place up to which the plunger has surely given; `position` lies above it by what the next
-    shot has to repay. `given` may reach deeper when `certain` is False.
+    `low_water`: the lowest place up to which the plunger has surely given; `position` lies above it by what it was
+    surely drawn back, which the next shot repays. Where it reached a target that is its place, and not what was read.
+    `given` may reach deeper than `low_water`: when `certain` is False, or by what the encoder cannot tell of a move
+    that was broken off.
     """
 
     position: Increments
@@ -67,25 +74,32 @@ def settle(intent: MagazineIntent, *, position: Increments | None, seen: Seen | 
         place = Increments(targets[most - 1] if most else intent.start)
         end = Increments(_low_waters(intent)[beyond])
         return _settlement(intent, complete=most, end=end, position=place, low_water=place, certain=False)
-    fitting = _fitting(intent, position, fewest, beyond)
+    fitting = _fitting(intent, position, fewest, beyond, seen)
     if fitting:
         # The lowest plunger gave the most; among equals more moves are complete.
-        low, complete = min(fitting, key=lambda history: (history[0], -history[1]))
-        highest, _ = max(fitting)
-        certain = highest - low <= POSITION_TOLERANCE
+        likely = min(fitting, key=lambda history: (history.low, -history.complete))
+        highest = max(history.low for history in fitting)
+        certain = highest - likely.low <= POSITION_TOLERANCE
+        low_water = likely.low if certain else min(highest, position)
         return _settlement(
             intent,
-            complete=complete,
-            end=Increments(low),
-            position=position,
-            low_water=Increments(low if certain else min(highest, position)),
+            complete=likely.complete,
+            end=Increments(min(history.deepest for history in fitting)),
+            position=Increments(max(low_water, min(history.place for history in fitting))),
+            low_water=Increments(low_water),
             certain=certain,
         )
     # What was seen and where the plunger stands contradict each other: the most of both is booked, not believed.
-    ruled_out = _fitting(intent, position, 0, len(targets))
-    end = Increments(max(0, min(_low_waters(intent)[most], position, *(low for low, _ in ruled_out))))
-    low_water = Increments(max(0, position))
-    return _settlement(intent, complete=most, end=end, position=position, low_water=low_water, certain=False)
+    ruled_out = _fitting(intent, position, 0, len(targets), None)
+    deepest = min(_low_waters(intent)[most], position - POSITION_TOLERANCE, *(history.deepest for history in ruled_out))
+    return _settlement(
+        intent,
+        complete=most,
+        end=Increments(max(0, deepest)),
+        position=position,
+        low_water=Increments(max(0, position)),
+        certain=False,
+    )
 
 
 def _low_waters(intent: MagazineIntent) -> list[int]:
@@ -96,19 +110,51 @@ def _low_waters(intent: MagazineIntent) -> list[int]:
     return lows
 
 
-def _fitting(intent: MagazineIntent, position: Increments, fewest: int, most: int) -> list[tuple[int, int]]:
-    """Return every history that fits the position: its lowest plunger position, and how many moves it completed."""
+@dataclass(frozen=True, slots=True)
+class _History:
+    """One course of a magazine: `complete` moves, the plunger's lowest position, and its place.
+
+    In the middle of a move the encoder leaves it open by its resolution where that is: `deepest` is the lowest position
+    that it cannot exclude, which is booked, and `place` the one above `low` up to which it was surely drawn.
+    """
+
+    complete: int
+    low: int
+    deepest: int
+    place: int
+
+
+def _fitting(intent: MagazineIntent, position: Increments, fewest: int, most: int, seen: Seen | None) -> list[_History]:
+    """Return every history that fits the position, with `fewest` to `most` moves complete."""
     places = [intent.start, *intent.targets]
     lows = _low_waters(intent)
-    found: list[tuple[int, int]] = []
+    found: list[_History] = []
     for complete in range(fewest, most + 1):
-        if abs(position - places[complete]) <= POSITION_TOLERANCE:
-            found.append((lows[complete], complete))
+        if reads_as(position, places[complete]):
+            found.append(_History(complete, lows[complete], lows[complete], places[complete]))
         if complete < most:
             low, high = sorted((places[complete], places[complete + 1]))
-            if low < position < high:
-                found.append((min(lows[complete], int(position)), complete))
+            margin = _margin(complete, seen)
+            if low - margin < position < high + margin:
+                reached, deepest = (
+                    min(lows[complete], max(lows[complete + 1], place))
+                    for place in (position, position - POSITION_TOLERANCE)
+                )
+                place = max(reached, position - POSITION_TOLERANCE)
+                found.append(_History(complete, reached, deepest, place))
     return found
+
+
+def _margin(move: int, seen: Seen | None) -> int:
+    """Return by how much a reading may lie outside of the way of `move`, counted from 0, for it to be under way there.
+
+    Behind a gate that was opened, by the encoder's resolution. A gate that sticks is believed from where no error of
+    the encoder explains the reading: else every second disarming would book a shot that never was. After a restart
+    nothing tells the two apart, and the reading is taken as it is.
+    """
+    if seen is None:
+        return 0
+    return POSITION_TOLERANCE if move < seen.opened else -POSITION_TOLERANCE
 
 
 def _settlement(

@@ -45,6 +45,15 @@ def plunger_of(console: Console) -> Plunger:
     )
 
 
+def suck_back_owed(console: Console) -> Increments:
+    """Return how far the plunger was drawn back and the next shot repays it; 0 or more.
+
+    A plunger that the book has below what it gave owes no draw. Settlement writes no such book any more, journals that
+    were written before it did hold some: what is missing the next shot gives less, because its targets are absolute.
+    """
+    return Increments(max(0, (console.ledger.position or 0) - console.ledger.low_water))
+
+
 def next_shot_refusals(console: Console, session: Session, after: int = 0) -> tuple[Refusal, ...]:
     """Return every reason against the session's next shot, or against the one `after` so many more."""
     totals, syringe, profile = console.ledger.session, session.syringe, session.profile
@@ -217,8 +226,7 @@ def vial_refusals(console: Console, session: Session) -> tuple[str, ...]:
 
 def _vial_refusals(console: Console, session: Session, wanted_nl: int) -> tuple[str, ...]:
     target = refill_target(console, session)
-    owed = Increments((console.ledger.position or 0) - console.ledger.low_water)
-    if target - owed < session.syringe.increments_within(Nanolitres(wanted_nl)) + 1:
+    if target - suck_back_owed(console) < session.syringe.increments_within(Nanolitres(wanted_nl)) + 1:
         return ("reservoir: the vial is empty by the book: take another one with `mesogun change vial`",)
     return ()
 
@@ -267,10 +275,12 @@ def refill(console: Console, session: Session, wanted_nl: int, *records: Record)
     if reasons := _vial_refusals(console, session, wanted_nl):
         refusal = (*refuse(console, reasons, *records), SoundRefusal())
         return prepend(refusal, back(replace(console, pending=None, prime_nl=0)))
-    target = refill_target(console, session)
-    owed = Increments((console.ledger.position or 0) - console.ledger.low_water)
-    console = replace(console, state=State.REFILLING, ended=None)
-    return console, (*commit(records), Refill(target, overshoot=session.syringe.backlash_increments, owed=owed))
+    drawn = Refill(
+        refill_target(console, session),
+        overshoot=session.syringe.backlash_increments,
+        owed=suck_back_owed(console),
+    )
+    return replace(console, state=State.REFILLING, ended=None), (*commit(records), drawn)
 
 
 def refuse(console: Console, reasons: tuple[str, ...], *records: Record) -> tuple[Effect, ...]:

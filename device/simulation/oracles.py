@@ -58,8 +58,10 @@ class Watch(Observer):
         """Increments pushed out of syringe and tube for a magazine: what the book must hold at least."""
         self._booked_ahead = 0
         """Increments that an uncertain outcome has booked and that may still come."""
-        self.doubt = 0
-        """Increments by which the book may hold more than was given."""
+        self._doubts: dict[int, int] = {}
+        """Increments by which the book may hold more than was given, by magazine."""
+        self._gate_stuck = False
+        """Whether anything was given while a gate stuck."""
         self._drawn_back = 0
         """What the next movement toward the needle repays before it gives: a suck-back's draw, and open play."""
         self._play = 0
@@ -81,6 +83,7 @@ class Watch(Observer):
             self._violated(f"I9: suck-back with the needle at step {gun.world.needle_steps}")
         if given <= 0:
             return
+        self._gate_stuck = self._gate_stuck or bool(gate_sticks)
         if gun.pump.is_homing:
             self.wasted += given
             return
@@ -253,19 +256,34 @@ class Watch(Observer):
             elif isinstance(record, MagazineSettled):
                 self._intent = None
                 self._booked_ahead = 0 if record.certain else record.given - self._magazine_given
-                self.doubt += self._doubt(record)
+                self._doubts[record.magazine_id] = self._doubt(record)
             elif isinstance(record, SessionStarted):
                 self._session_given = 0
+
+    def doubt(self, outcomes: Sequence[MagazineSettled]) -> int:
+        """Return by how many increments these outcomes may be booked too high, also one whose writer ended with it."""
+        for outcome in outcomes:
+            self._doubts.setdefault(outcome.magazine_id, self._doubt(outcome))
+        return sum(self._doubts.values())
+
+    @property
+    def missed(self) -> int:
+        """Increments that may be booked too little, until the next shot: the first ones behind a gate that sticks.
+
+        They cannot be told from an error of the encoder.
+        """
+        return POSITION_TOLERANCE + self._gun.encoder_error if self._gate_stuck else 0
 
     def _doubt(self, outcome: MagazineSettled) -> int:
         """Return by how many increments an outcome may be booked too high: uncertain, one phase.
 
         Three where the pump has lost its power: the one that ended with it, as the phase line fell; the one whose gate
         was opened for it; and one for a gate that may have stuck. The whole magazine where besides the controller had
-        died, so that nobody was left who knew.
+        died, so that nobody was left who knew. Certain, the resolution of the encoder, by which a move that was broken
+        off is booked deeper than it was read, and its error, by which it may have been read too deep.
         """
         if outcome.certain:
-            return POSITION_TOLERANCE
+            return POSITION_TOLERANCE + self._gun.encoder_error
         if outcome.reason == RECOVERED:
             return self.magazines_largest
         return self.phases_largest * (3 if self._gun.pump.reset_ns >= self._intent_ns else 1)
@@ -308,7 +326,8 @@ def check_the_book(gun: VirtualGun, watch: Watch) -> list[str]:
     """Return what contradicts I2: booked is at least what was given, and at most one phase more; empty when it holds.
 
     Exactly what was given when nothing was uncertain, but for a move that ended within the encoder's resolution of its
-    target, which is complete.
+    target, which is complete, and for one that was broken off, which is booked deeper by that. Behind a gate that
+    sticks the first increments may be booked with the next shot.
     """
     records = gun.records()
     outcomes = [record for record in records if isinstance(record, MagazineSettled)]
@@ -320,10 +339,11 @@ def check_the_book(gun: VirtualGun, watch: Watch) -> list[str]:
     # A pump that was switched off finds its place again in coarse increments.
     if gun.given > watch.given + watch.wasted + 1 + (COARSE if gun.pump.reset_ns >= 0 else 0):
         found.append(f"I2: {gun.given} increments left the needle, the plunger pushed {watch.given + watch.wasted}")
-    if booked < given:
+    doubt = watch.doubt(outcomes)
+    if booked < given - watch.missed:
         found.append(f"I2: {given} increments given, {booked} booked")
-    elif booked - given > watch.doubt:
-        found.append(f"I2: {given} increments given, {booked} booked, {watch.doubt} may be too much")
+    elif booked - given > doubt:
+        found.append(f"I2: {given} increments given, {booked} booked, {doubt} may be too much")
     if ledger != gun.console.ledger:
         found.append("the durable book differs from the controller's")
     shots = [(record.session_id, record.shot) for record in records if isinstance(record, ShotGiven)]

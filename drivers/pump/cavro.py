@@ -14,6 +14,7 @@ from typing import Final
 from device.core.device_spec import PumpSpec
 from device.core.faults import Fault
 from device.core.magazine import PumpProgram
+from device.core.settlement import reads_as
 from device.core.units import NS_PER_S, HalfIncrementsPerSecond, Increments, Nanoseconds
 from drivers.ports import NOTHING_OWED, DriverError, GateLevels, PumpStatus
 from drivers.pump.cavro_codec import Answer, error_meaning
@@ -125,7 +126,7 @@ class CavroPump:
             return PumpStatus(ready=answer.ready, error=answer.error)
 
     async def position(self) -> Increments:
-        """Return the plunger's actual position (`?4`). Raises DriverError where the pump has lost it (1, 7)."""
+        """Return what the plunger's encoder reads (`?4`). Raises DriverError where the pump has lost it (1, 7)."""
         with self._call() as turn:
             return await self._position(turn)
 
@@ -150,7 +151,7 @@ class CavroPump:
                     f"before loading, gate 1 is {_word(gates.gate_1_open)}, gate 2 is {_word(gates.gate_2_open)}",
                 )
             position = await self._position(turn)
-            if position != program.start:
+            if not reads_as(position, program.start):
                 raise DriverError(
                     Fault.PUMP_POSITION_MISMATCH, f"the plunger is at {position}, the program starts at {program.start}"
                 )
@@ -266,10 +267,14 @@ class CavroPump:
         return Increments(_number("?4", answer))
 
     async def _verified(self, target: Increments, turn: int) -> Increments:
+        """Return `target`, where a move has ended, if the encoder has nothing against it.
+
+        Not what was read: its error would be taken for serum that is there, and given beyond the book.
+        """
         position = await self._position(turn)
-        if position != target:
+        if not reads_as(position, target):
             raise DriverError(Fault.PUMP_POSITION_MISMATCH, f"the plunger is at {position}, expected at {target}")
-        return position
+        return target
 
     async def _report(self, text: str, turn: int) -> int:
         return _number(text, await self._exchange(Request(text, Kind.NUMBER), turn))

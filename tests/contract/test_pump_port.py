@@ -186,11 +186,26 @@ def test_an_open_gate_refuses_a_load(gate: int) -> None:
     run_virtual(main())
 
 
-def test_a_program_from_another_position_is_refused() -> None:
+@pytest.mark.parametrize("beside", [-3, 3])
+def test_a_program_from_another_position_is_refused(beside: int) -> None:
     async def main() -> None:
         rig = await ready_rig()
-        assert await fault_of(rig.pump.load(shot_program(FILLED - 1))) is Fault.PUMP_POSITION_MISMATCH
+        assert await fault_of(rig.pump.load(shot_program(FILLED + beside))) is Fault.PUMP_POSITION_MISMATCH
         assert programs_sent(rig) == []
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("beside", [-2, -1, 1, 2])
+def test_a_program_from_where_the_plunger_may_stand_by_its_encoder_is_loaded_and_ends_at_its_own_targets(
+    beside: int,
+) -> None:
+    async def main() -> None:
+        rig = await ready_rig()
+        program = shot_program(FILLED + beside)
+        await rig.pump.load(program)
+        await rig.let_pass(len(program.moves))
+        assert rig.firmware.position == program.moves[-1].target
 
     run_virtual(main())
 
@@ -386,6 +401,28 @@ def test_a_refill_draws_from_the_vial_only_and_approaches_from_above() -> None:
         assert (rig.bench.needle_travel, rig.bench.drawn_from_vial) == (0, 2200)
         assert max(after for _, after, _, _ in rig.bench.movements) == 14_200
         assert rig.firmware.valve is Valve.NEEDLE
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("error", [-2, -1, 1, 2])
+def test_a_refill_and_a_homing_end_where_they_were_sent_and_not_where_the_encoder_reads_them(error: int) -> None:
+    async def main() -> None:
+        rig = await ready_rig(encoder=lambda place: place + error)
+        assert await rig.pump.refill(Increments(14_000), overshoot=Increments(200)) == 14_000 == rig.firmware.position
+        assert await rig.pump.position() == 14_000 + error
+        assert await rig.pump.home_plunger() == 0 == rig.firmware.position
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("error", [-3, 3])
+def test_a_refill_that_the_encoder_reads_elsewhere_is_no_refill(error: int) -> None:
+    async def main() -> None:
+        rig = await ready_rig(encoder=lambda place: place + error)
+        with pytest.raises(DriverError, match=f"the plunger is at {14_000 + error}, expected at 14000") as caught:
+            await rig.pump.refill(Increments(14_000), overshoot=Increments(200))
+        assert caught.value.fault is Fault.PUMP_POSITION_MISMATCH
 
     run_virtual(main())
 

@@ -162,10 +162,21 @@ PUMP_BUGS: Final = (
     PlantedBug(
         name="position-not-compared-before-a-load",
         file=_PUMP,
-        changes=(("            if position != program.start:\n", "            if position < 0:\n"),),
+        changes=(("            if not reads_as(position, program.start):\n", "            if position < 0:\n"),),
         mistake="the plunger is not where the plan thinks: the way to the first target is no dose that anyone planned",
         breaks="I1",
         caught_by=("tests/contract/test_pump_port.py::test_a_program_from_another_position_is_refused",),
+    ),
+    PlantedBug(
+        name="refill-ends-where-it-was-read",
+        file=_PUMP,
+        changes=(("        return target\n", "        return position\n"),),
+        mistake="the encoder's error counts as serum that was drawn: the next shot gives it on top of its dose",
+        breaks="I2",
+        caught_by=(
+            "tests/contract/test_pump_port.py"
+            "::test_a_refill_and_a_homing_end_where_they_were_sent_and_not_where_the_encoder_reads_them",
+        ),
     ),
     PlantedBug(
         name="terminate-leaves-the-buffer",

@@ -259,7 +259,7 @@ def test_an_unexplained_position_in_a_fault_books_the_most_and_adds_a_fault() ->
     commit, *following = effects
     *_, closing = records_in((commit,))
     assert isinstance(closing, MagazineSettled)
-    assert (closing.given, closing.certain) == (700, False)
+    assert (closing.given, closing.certain) == (702, False)
     assert raised_in(tuple(following)).name == "pump_position_mismatch"
     assert (console.state, console.ledger.open_intent) == (State.FAULT, None)
     assert console.ledger.faults == (Fault.STOP_PRESSED, Fault.PUMP_POSITION_MISMATCH)

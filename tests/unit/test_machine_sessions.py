@@ -51,6 +51,7 @@ from device.core.records import (
     PlungerFound,
     ShotGiven,
 )
+from device.core.treatment import vial_refusals
 from device.core.units import Increments, Nanolitres
 from tests.support.core import SYRINGE, make_ingredient, make_profile, make_serum
 from tests.support.machine import (
@@ -65,6 +66,7 @@ from tests.support.machine import (
     LOADING,
     PRIME,
     PRIMING,
+    PROFILE,
     REQUEST,
     SELF_TEST,
     SESSION,
@@ -226,6 +228,47 @@ def test_a_refill_after_a_suck_back_is_told_what_the_next_shot_repays() -> None:
     assert effects[-1] == Refill(FILLED, overshoot=SYRINGE.backlash_increments, owed=Increments(46))
 
 
+@pytest.mark.parametrize("deeper", [1, 2])
+def test_a_book_that_has_the_plunger_below_what_it_gave_owes_a_refill_nothing(deeper: int) -> None:
+    # Journals of before hold such a book, of a plunger that was read so; each refill was then fault 307, for good.
+    nearly_empty = replace(SESSION.ledger, position=100 - deeper, low_water=100)
+    console, effects = step(replace(SESSION, ledger=nearly_empty), ARM)
+    assert effects[-1] == Refill(FILLED, overshoot=SYRINGE.backlash_increments, owed=Increments(0))
+    _, effects = step(console, RefillDone(FILLED))
+    load = effects[-1]
+    assert isinstance(load, LoadPump)
+    # What is missing the next shot gives less: its targets go on from what was given.
+    whole = SYRINGE.increments_within(PROFILE.dose_nl)
+    assert FILLED - min(move.target for move in load.program.moves) == whole - deeper
+
+
+@pytest.mark.parametrize("deeper", [1, 2])
+def test_a_vial_gives_a_refill_as_much_where_the_book_has_the_plunger_below_what_it_gave(deeper: int) -> None:
+    session = SESSION.session
+    assert session is not None
+    whole = SYRINGE.increments_within(PROFILE.dose_nl)
+    just_enough = replace(session.serum, vial_nl=SYRINGE.volume_of(Increments(whole + 1)))
+    console = replace(SESSION, session=replace(session, serum=just_enough))
+    book = replace(console.ledger, position=0, low_water=deeper)
+    assert vial_refusals(replace(console, ledger=book), replace(session, serum=just_enough)) == ()
+    less = replace(session.serum, vial_nl=SYRINGE.volume_of(Increments(whole)))
+    assert vial_refusals(replace(console, ledger=book), replace(session, serum=less)) != ()
+
+
+@pytest.mark.parametrize("read", [-2, -1, 1, 2])
+def test_a_plunger_that_came_to_its_target_stands_there_whatever_is_read_of_it(read: int) -> None:
+    no_suck_back = replace(START_SESSION, profile=replace(PROFILE, suck_back_nl=Nanolitres(0)))
+    console = after(DISARMED, no_suck_back, ARM, RefillDone(FILLED), PumpLoaded(1), Loaded(1), StrokeStarted(1, 0))
+    intent = console.ledger.open_intent
+    assert intent is not None
+    moves = len(intent.targets)
+    console = after(console, shot_report(), magazine_ended(opened=moves, done=moves))
+    place = intent.targets[-1]
+    settled = after(console, PositionRead(Increments(place + read)))
+    assert (settled.ledger.position, settled.ledger.low_water) == (place, place)
+    assert settled == after(console, PositionRead(Increments(place)))
+
+
 def test_the_real_time_process_gets_its_key_only_when_the_pump_has_its_own() -> None:
     console, effects = step(LOADING, PumpLoaded(1))
     (send,) = effects
@@ -322,7 +365,7 @@ def test_a_position_that_nothing_explains_books_the_most_and_disarms() -> None:
     console, effects = step(SETTLING, PositionRead(Increments(FILLED - 700)))
     assert console.ledger.faults == (Fault.PUMP_POSITION_MISMATCH,)
     closing = next(record for record in records_in(effects) if isinstance(record, MagazineSettled))
-    assert (closing.given, closing.certain) == (700, False)
+    assert (closing.given, closing.certain) == (702, False)
     assert not any(isinstance(effect, LoadPump) for effect in effects)
 
 
