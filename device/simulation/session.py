@@ -40,6 +40,10 @@ PHYSICS_SHARE: Final = 0.4
 """Of the sessions in which something goes wrong; the others' books can be held to the increment."""
 MARKS_SHARE: Final = 0.2
 """Of the sessions in which something goes wrong."""
+ENCODER_SHARE: Final = 0.5
+"""Of the sessions in which something goes wrong."""
+ENCODER_ERROR: Final = 2
+"""Increments by which the encoder then misses the plunger's place at most: its resolution (settlement's tolerance)."""
 TRACE_EVENTS: Final = 6000
 TRACE_LINES: Final = 60
 """What a person is shown of a trace that ends in a violation."""
@@ -57,6 +61,8 @@ class SessionPlan:
     gateway: bool = False
     physics: bool = False
     """The tube gives way, the drive has play, the needle resists; otherwise the fluid follows the plunger at once."""
+    encoder_error: int = 0
+    """Increments by which the encoder's readings miss the plunger's place at most."""
     presses_most: int = 0
     sessions: int = 1
     """One after the other, of the same patient."""
@@ -68,9 +74,10 @@ class SessionPlan:
         treatment = self.treatment
         struck = ", ".join(f"{mishap.name} at {mishap.at_ms} ms" for mishap in self.mishaps) or "nothing goes wrong"
         tube = "soft tube" if self.physics else "rigid tube"
+        encoder = f", encoder +-{self.encoder_error}" if self.encoder_error else ""
         points = f"{treatment.points} points of {treatment.profile}"
         marks = f", {' '.join(self.marks)}" if self.marks else ""
-        return f"seed {self.seed}: {points}, plunger {self.content}, {tube}{marks}: {struck}"
+        return f"seed {self.seed}: {points}, plunger {self.content}{encoder}, {tube}{marks}: {struck}"
 
 
 @dataclass(slots=True)
@@ -111,8 +118,15 @@ def plan_session(
         move_ms=move_ms,
         gateway=level is not Level.NONE,
         physics=level is Level.NONE or random.random() < PHYSICS_SHARE,
+        encoder_error=_encoder_error(seed) if level is not Level.NONE else 0,
         marks=_marks(seed) if level is not Level.NONE else (),
     )
+
+
+def _encoder_error(seed: int) -> int:
+    """Return by how much the encoder misses; drawn apart, as the marks are."""
+    random = Random(f"encoder {seed}")  # noqa: S311 - a reproducible session, no secret
+    return ENCODER_ERROR if random.random() < ENCODER_SHARE else 0
 
 
 def _marks(seed: int) -> tuple[str, ...]:
@@ -126,7 +140,13 @@ def run_session(plan: SessionPlan, configuration: Configuration) -> SessionResul
     disturbed = bool(plan.mishaps)
     fluid = fluid_of(configuration, plan.treatment) if plan.physics else None
     with VirtualGun(
-        configuration, content=plan.content, seed=plan.seed, jitter=True, gateway=plan.gateway, fluid=fluid
+        configuration,
+        content=plan.content,
+        seed=plan.seed,
+        jitter=True,
+        gateway=plan.gateway,
+        fluid=fluid,
+        encoder_error=plan.encoder_error,
     ) as gun:
         run = _Run(gun, plan, undisturbed=not disturbed)
         try:

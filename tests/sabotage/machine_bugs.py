@@ -361,6 +361,24 @@ MACHINE_BUGS: Final = (
         ),
     ),
     PlantedBug(
+        name="refill-owes-less-than-nothing",
+        file=_TREATMENT,
+        changes=(
+            (
+                "Increments(max(0, (console.ledger.position or 0) - console.ledger.low_water))",
+                "Increments((console.ledger.position or 0) - console.ledger.low_water)",
+            ),
+        ),
+        mistake="a plunger that the book has below what it gave is never filled again: fault 307 at every arming",
+        breaks="refill",
+        caught_by=(
+            "tests/unit/test_machine_sessions.py"
+            "::test_a_book_that_has_the_plunger_below_what_it_gave_owes_a_refill_nothing",
+            "tests/unit/test_machine_sessions.py"
+            "::test_a_vial_gives_a_refill_as_much_where_the_book_has_the_plunger_below_what_it_gave",
+        ),
+    ),
+    PlantedBug(
         name="steady-light-while-loading",
         file=_LOOP,
         changes=(("    State.LOADING: Light.OFF,\n", "    State.LOADING: Light.ON,\n"),),

@@ -14,7 +14,7 @@ RECORD_BUGS: Final = (
     PlantedBug(
         name="least-history-booked",
         file=_SETTLEMENT,
-        changes=(("low, complete = min(fitting, key=", "low, complete = max(fitting, key="),),
+        changes=(("end=Increments(min(history.deepest for", "end=Increments(max(history.deepest for"),),
         mistake="of all histories that fit the position the one that gave the least is booked",
         breaks="I2",
         caught_by=(
@@ -41,7 +41,9 @@ RECORD_BUGS: Final = (
     PlantedBug(
         name="stuck-gate-history-left-out",
         file=_SETTLEMENT,
-        changes=(("_fitting(intent, position, fewest, beyond)", "_fitting(intent, position, fewest, most)"),),
+        changes=(
+            ("_fitting(intent, position, fewest, beyond, seen)", "_fitting(intent, position, fewest, most, seen)"),
+        ),
         mistake="a move that a stuck gate let begin fits no history and is called uncertain or lost",
         breaks="I2",
         caught_by=("tests/unit/test_settlement.py::test_a_move_that_a_stuck_gate_let_begin_is_booked_like_any_other",),
@@ -49,14 +51,53 @@ RECORD_BUGS: Final = (
     PlantedBug(
         name="contradiction-believed",
         file=_SETTLEMENT,
-        changes=(
-            ("min(_low_waters(intent)[most], position, *(low for low, _ in ruled_out))", "_low_waters(intent)[most]"),
-        ),
+        changes=(("end=Increments(max(0, deepest))", "end=Increments(_low_waters(intent)[most])"),),
         mistake="a plunger deeper than any gate allowed is booked at what the gates allowed",
         breaks="I2",
         caught_by=(
             "tests/unit/test_settlement.py"
             "::test_a_plunger_deeper_than_any_gate_allowed_is_uncertain_and_books_all_of_it",
+        ),
+    ),
+    PlantedBug(
+        name="broken-off-move-booked-as-it-was-read",
+        file=_SETTLEMENT,
+        changes=(("for place in (position, position - POSITION_TOLERANCE)", "for place in (position, position)"),),
+        mistake="of a move that was broken off the encoder is believed to the increment, though it may err",
+        breaks="I2",
+        caught_by=("tests/unit/test_settlement.py::test_booked_is_never_less_than_given_however_the_encoder_errs",),
+    ),
+    PlantedBug(
+        name="broken-off-suck-back-repaid-as-it-was-read",
+        file=_SETTLEMENT,
+        changes=(("place = max(reached, position - POSITION_TOLERANCE)", "place = position"),),
+        mistake="of a suck-back that was broken off the encoder is believed to the increment: a shot gives too much",
+        breaks="I2",
+        caught_by=(
+            "tests/unit/test_settlement.py"
+            "::test_of_a_suck_back_that_was_broken_off_only_what_was_surely_drawn_is_repaid",
+        ),
+    ),
+    PlantedBug(
+        name="reading-taken-for-the-place",
+        file=_SETTLEMENT,
+        changes=(
+            ("position=Increments(max(low_water, min(history.place for history in fitting)))", "position=position"),
+        ),
+        mistake="the encoder's error is taken for a draw: a refill keeps it, and the next shot gives it unbooked",
+        breaks="I2",
+        caught_by=(
+            "tests/simulation/test_encoder.py::test_a_whole_region_is_given_and_booked_exactly_however_the_encoder_errs",
+        ),
+    ),
+    PlantedBug(
+        name="error-of-the-encoder-taken-for-a-stuck-gate",
+        file=_SETTLEMENT,
+        changes=(("if move < seen.opened else -POSITION_TOLERANCE", "if move < seen.opened else 0"),),
+        mistake="a magazine that is unloaded unfired books a shot of an increment wherever its plunger reads too deep",
+        breaks="I2",
+        caught_by=(
+            "tests/simulation/test_encoder.py::test_a_magazine_that_fired_nothing_books_nothing_however_the_encoder_errs",
         ),
     ),
     PlantedBug(
@@ -72,7 +113,7 @@ RECORD_BUGS: Final = (
     PlantedBug(
         name="sure-of-one-of-two-courses",
         file=_SETTLEMENT,
-        changes=(("certain = highest - low <= POSITION_TOLERANCE", "certain = True"),),
+        changes=(("certain = highest - likely.low <= POSITION_TOLERANCE", "certain = True"),),
         mistake="where two courses fit that gave differently, one of them is taken for certain and nobody asked",
         breaks="I2",
         caught_by=(
