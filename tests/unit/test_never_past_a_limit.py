@@ -69,6 +69,7 @@ from device.core.realtime_messages import (
     Unload,
 )
 from device.core.serum import Serum
+from device.core.settlement import reads_as
 from device.core.soft_limits import NAMES
 from device.core.units import Increments, Micrograms, Nanolitres
 from device.core.vial import Vial
@@ -204,7 +205,7 @@ class Gun(RuleBasedStateMachine):
                 self.place = target
                 return [RefillDone(target)]
             case LoadPump(program):
-                assert program.start == self.place
+                assert reads_as(self.place, program.start)
                 self.program = program
                 return [PumpLoaded(program.magazine_id)]
             case ReadPosition():
@@ -339,11 +340,16 @@ class Gun(RuleBasedStateMachine):
         number, moves = self.magazine.magazine_id, self.program.moves
         per_shot = len(moves) // self.magazine.shots
         whole, part = divmod(len(moves) * percent, 100)
+        counted = -1
         for index, move in enumerate(moves[: whole + (part > 0)]):
+            shot, given = index // per_shot, len(self.given)
             if index % per_shot == 0:
-                self.strokes.append((self.console.session.patient, self.now_ms))
-                self.console, _ = step(self.console, StrokeStarted(number, index // per_shot))
+                self.console, _ = step(self.console, StrokeStarted(number, shot))
             self.move(move.target if index < whole else self.place + (move.target - self.place) * part // 100)
+            if len(self.given) > given and counted != shot:
+                # One that has only repaid the suck-back before it is no shot: nothing has left the needle.
+                self.strokes.append((self.console.session.patient, self.now_ms))
+                counted = shot
             self.now_ms += 100
             if index % per_shot == per_shot - 1 and index < whole:
                 self.console, _ = step(self.console, self.report(number, index // per_shot, per_shot))
