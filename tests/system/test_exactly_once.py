@@ -1,7 +1,8 @@
 """Frames and answers lost or late on a real pty, before arming and while firing: every dose is given once.
 
 The troubles are the pump's: it does not hear a frame, loses an answer it has acted upon, or answers after the driver
-has asked again. The world counts what left the needle; more than was booked, or a shot twice, fails.
+has asked again. The world counts what left the needle; more than was booked, or a shot twice, fails. Of what a fault
+broke off the encoder's resolution more is booked.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from random import Random
 
 import pytest
 
-from device.core.records import FaultRaised, ShotGiven
+from device.core.records import FaultRaised, MagazineSettled, ShotGiven
+from device.core.settlement import POSITION_TOLERANCE
 from tests.support.console_processes import LATE, SimulatedConsole, quick_configuration, simulated_console, until
 
 SHOT_INCREMENTS = 240
@@ -43,7 +45,7 @@ def test_every_shot_is_given_once_whatever_the_line_loses(console: SimulatedCons
     random = Random(kind)
     console.make_ready(regions={"front": ROUNDS * SHOTS})
     given, booked, shots = console.given(), console.booked(), len(console.records(ShotGiven))
-    faults = len(console.records(FaultRaised))
+    faults, settled = len(console.records(FaultRaised)), len(console.records(MagazineSettled))
 
     while (left := ROUNDS * SHOTS - int(console.status()["shots"])) > 0:
         if random.random() < 0.5:
@@ -63,7 +65,8 @@ def test_every_shot_is_given_once_whatever_the_line_loses(console: SimulatedCons
         assert [shot.outcome for shot in fresh] == ["delivered"] * ROUNDS * SHOTS
         assert console.given() - given == ROUNDS * SHOTS * SHOT_INCREMENTS
     assert [shot.shot for shot in fresh] == list(range(1, ROUNDS * SHOTS + 1))
-    assert console.given() - given == console.booked() - booked
+    broken_off = sum(record.reason == "fault" for record in console.records(MagazineSettled)[settled:])
+    assert 0 <= console.booked() - booked - (console.given() - given) <= broken_off * POSITION_TOLERANCE
     assert console.given() - given <= ROUNDS * SHOTS * SHOT_INCREMENTS
     assert console.spilled() == 0
     console.verify()

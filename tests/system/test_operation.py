@@ -1,7 +1,8 @@
 """A clinician's work on the whole console: prime, refill, regions, releases, lost contact, limits, the wrong moment.
 
 One console serves all tests; each starts a session of its own and leaves it disarmed. What was given is the world's
-word, what was booked the journal's, and both agree after every test.
+word, what was booked the journal's, and both agree after every test, to the encoder's resolution of what a fault broke
+off.
 """
 
 import json
@@ -25,6 +26,7 @@ from device.core.records import (
     Refilled,
     ShotGiven,
 )
+from device.core.settlement import POSITION_TOLERANCE
 from tests.support.console_processes import SimulatedConsole, holds, quick_configuration, simulated_console, until
 from tests.support.journal import REPOSITORY
 
@@ -51,7 +53,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedConsol
 @pytest.fixture
 def console(shared: SimulatedConsole) -> Iterator[SimulatedConsole]:
     """The console without a session; ends the test's session and compares truth and book."""
-    booked = shared.booked()
+    booked, settled = shared.booked(), len(shared.records(MagazineSettled))
     yield shared
     shared.let_go()
     if shared.faults:
@@ -62,7 +64,8 @@ def console(shared: SimulatedConsole) -> Iterator[SimulatedConsole]:
     shared.until_settled()
     # Before anything is judged: a test that failed must not keep the next one from its session.
     shared.ask("session_stop")
-    assert shared.booked() - booked == shared.given()
+    broken_off = sum(record.reason == "fault" for record in shared.records(MagazineSettled)[settled:])
+    assert 0 <= shared.booked() - booked - shared.given() <= broken_off * POSITION_TOLERANCE
     assert shared.spilled() == 0
     shared.verify()
 

@@ -61,8 +61,8 @@ class Books:
         self.console.verify()
 
     def check_balance(self, *, certain: bool = True, phases: int = 1, unrepaid: bool = False) -> None:
-        """Check I2: booked at least what was given, and the same where all is certain, else at most `phases` more; and
-        I3: nothing in the air.
+        """Check I2: booked at least what was given, and the same, to the encoder's resolution, where all is certain,
+        else at most `phases` more; and I3: nothing in the air.
 
         `certain`: whether the last outcome must be. `unrepaid`: the session before ended in doubt, so what was drawn
         back in it may not be repaid by this one's first shot, which gives so much less.
@@ -72,7 +72,9 @@ class Books:
         booked, given = sum(record.given for record in settled), self.given()
         assert not certain or settled[-1].certain
         sure = all(record.certain for record in settled)
-        most = POSITION_TOLERANCE if sure else phases * self.largest_phase()
+        # By the encoder's resolution what was broken off is booked deeper than it was read.
+        unsure = max(1, sum(record.reason != "complete" for record in settled)) * POSITION_TOLERANCE
+        most = unsure if sure else phases * self.largest_phase() + unsure
         most += self.drawn_back if unrepaid else 0
         assert 0 <= booked - given <= most, f"booked {booked}, given {given} increments; certain: {sure}"
         assert self.spilled() == 0, f"{self.spilled()} increments in the air"
