@@ -134,8 +134,7 @@ def _fitting(intent: MagazineIntent, position: Increments, fewest: int, most: in
             found.append(_History(complete, lows[complete], lows[complete], places[complete]))
         if complete < most:
             low, high = sorted((places[complete], places[complete + 1]))
-            margin = _margin(complete, seen)
-            if low - margin < position < high + margin:
+            if low < position < high + _margin(complete, seen):
                 reached, deepest = (
                     min(lows[complete], max(lows[complete + 1], place))
                     for place in (position, position - POSITION_TOLERANCE)
@@ -146,7 +145,7 @@ def _fitting(intent: MagazineIntent, position: Increments, fewest: int, most: in
 
 
 def _margin(move: int, seen: Seen | None) -> int:
-    """Return by how much a reading may lie outside of the way of `move`, counted from 0, for it to be under way there.
+    """Return by how much a reading may lie above the way of `move`, counted from 0, for it to be under way there.
 
     Behind a gate that was opened, by the encoder's resolution. A gate that sticks is believed from where no error of
     the encoder explains the reading: else every second disarming would book a shot that never was. After a restart

@@ -151,6 +151,14 @@ def test_a_move_that_a_stuck_gate_let_begin_is_booked_like_any_other(history: Hi
     assert_true(result, history, error=error, missed=POSITION_TOLERANCE + abs(error))
 
 
+@pytest.mark.parametrize(("read", "given"), [(9_976, 0), (9_977, 0), (9_975, 3)])
+def test_after_a_restart_a_magazine_is_unfired_unless_its_plunger_reads_deeper(read: int, given: int) -> None:
+    # Nobody is left who counted gates: what the encoder reads below the start may have been given.
+    intent = make_intent(start=9_976)
+    result = settle(intent, position=Increments(read), seen=None)
+    assert (result.given, result.shots[0].touched, result.certain) == (given, given > 0, True)
+
+
 def test_a_move_behind_a_gate_that_sticks_is_told_from_an_error_of_the_encoder_by_the_third_increment() -> None:
     # The second shot's entry, from 9 520, where the first one's suck-back of 24 ended: it gives from 9 495 on.
     intent = make_intent(targets=[9_880, 9_592, 9_496, 9_496, 9_400, 9_112, 9_016, 9_016])
@@ -355,7 +363,7 @@ def test_where_counts_and_position_contradict_each_other_the_most_of_both_is_boo
     assert (result.given, result.low_water, result.position) == (given, position, position)
 
 
-@pytest.mark.parametrize(("deeper", "booked"), [(1, [120, 123]), (50, [120, 172])])
+@pytest.mark.parametrize(("deeper", "booked"), [(-1, [120, 121]), (1, [120, 123]), (50, [120, 172])])
 def test_what_the_plunger_went_beyond_every_target_is_booked_on_the_end_of_the_last_shot(
     deeper: int, booked: list[int]
 ) -> None:
