@@ -194,3 +194,16 @@ def test_the_way_home_of_the_longest_stroke_takes_no_more_entries_than_the_strok
         acceleration_um_s2=MicrometresPerSecond2(acceleration_um_s2),
     )
     assert position < len(way.actions) <= 2 * LONGEST - position + 1
+
+
+def test_the_braking_way_is_that_of_the_speed_to_the_step() -> None:
+    way = retract_timeline(
+        position=Steps(500),
+        depth=LONGEST,
+        inward_speed_steps_s=100_000,
+        steps_per_mm=1_000,
+        outward_speed_um_s=MicrometresPerSecond(200_000),
+        acceleration_um_s2=MicrometresPerSecond2(1_000_000),
+    )
+    # Its square by twice the acceleration, of 1 000 000 steps/s2.
+    assert way.actions.count(Action.STEP_IN) == 5_000
