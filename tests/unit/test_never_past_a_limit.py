@@ -337,6 +337,7 @@ class Gun(RuleBasedStateMachine):
         assert self.program is not None
         assert self.magazine is not None
         assert self.console.session is not None
+        patient = self.console.session.patient
         number, moves = self.magazine.magazine_id, self.program.moves
         per_shot = len(moves) // self.magazine.shots
         whole, part = divmod(len(moves) * percent, 100)
@@ -348,7 +349,7 @@ class Gun(RuleBasedStateMachine):
             self.move(move.target if index < whole else self.place + (move.target - self.place) * part // 100)
             if len(self.given) > given and counted != shot:
                 # One that has only repaid the suck-back before it is no shot: nothing has left the needle.
-                self.strokes.append((self.console.session.patient, self.now_ms))
+                self.strokes.append((patient, self.now_ms))
                 counted = shot
             self.now_ms += 100
             if index % per_shot == per_shot - 1 and index < whole:
