@@ -99,7 +99,9 @@ class Watch(Observer):
         self._magazine_given += given
         if after < self._lowest_target:
             self._violated(f"the plunger at {after} has passed the last authorised target {self._lowest_target}")
-        if self._magazine_given > intent.low_water - self._lowest_target + POSITION_TOLERANCE:
+        # A move that was broken off so near to its target that it reads as complete is completed by the next shot.
+        unread = POSITION_TOLERANCE + gun.encoder_error
+        if self._magazine_given > intent.low_water - self._lowest_target + unread:
             self._violated(f"I1: {self._magazine_given} increments, the intent is {intent.low_water} to {after}")
         if intent.purpose_of is Purpose.INJECT:
             self._session_given += given
