@@ -46,7 +46,10 @@ RECORD_BUGS: Final = (
         ),
         mistake="a move that a stuck gate let begin fits no history and is called uncertain or lost",
         breaks="I2",
-        caught_by=("tests/unit/test_settlement.py::test_a_move_that_a_stuck_gate_let_begin_is_booked_like_any_other",),
+        caught_by=(
+            "tests/unit/test_settlement.py"
+            "::test_a_place_passed_twice_because_of_the_suck_back_books_the_most_that_can_have_been",
+        ),
     ),
     PlantedBug(
         name="contradiction-believed",
